@@ -1,0 +1,81 @@
+# Every target sets itself up. A fresh machine needs make and Python 3.11 or newer, nothing else.
+#
+#   make demo [DEFECT=1] [DEMO_ARGS=…]   a first load in Airflow against a simulated register
+#   make test [TEST_ARGS=…]              all tests, those with real Airflow processes too
+#   make lint                            ruff, mypy, import-linter
+#   make bench                           speed and memory
+#   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed
+#   make ui                              Airflow's own UI with everything in place
+#   make lock                            compile requirements.lock anew (after a change of dependencies)
+
+PYTHON ?= python3
+N ?= 200
+SEED ?= 1
+DEFECT ?=
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+UV_VERSION := 0.13.9
+VENV := .venv
+RUN := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+VENV_READY := $(VENV)/.uv-$(UV_VERSION)
+PACKAGES_READY := $(VENV)/.packages-ready
+SETUP_READY := $(VENV)/.setup-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench faults ui lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(SETUP_READY)
+
+demo: setup
+	@$(RUN) -m tests.demo $(if $(DEFECT),--defect) $(DEMO_ARGS)
+
+test: setup
+	@$(RUN) -m pytest $(TEST_ARGS)
+
+lint: setup
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports
+
+bench: setup
+	@$(RUN) -m bench
+
+faults: setup
+	@$(RUN) -m tests.faults --runs $(N) --seed $(SEED)
+
+ui: setup
+	@$(RUN) -m tests.system.ui
+
+lock: $(VENV_READY)
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--all-extras --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Each step leaves a file, so that a second `make` has nothing to do. The package itself is installed last: `uv pip
+# sync` removes what the lock does not name (it leaves pip and uv, as they came with the environment).
+$(SETUP_READY): $(PACKAGES_READY) pyproject.toml
+	@$(UV) pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+$(PACKAGES_READY): $(VENV_READY) requirements.lock
+	@echo "Installing what requirements.lock names"
+	@$(UV) pip sync --quiet --python $(RUN) --require-hashes requirements.lock
+	@touch $@
+
+$(VENV_READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed and $(PYTHON) is not: name one, as in 'make PYTHON=python3.12'." >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "Python's venv module is missing: install it (Debian and Ubuntu call it python3-venv)." >&2; \
+		exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
