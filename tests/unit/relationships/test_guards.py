@@ -1,0 +1,103 @@
+from datetime import date
+from typing import Any
+
+import pytest
+
+from kfr.relationships.guards import Finding, Limits, Severity, judge
+from kfr.relationships.identifiers import World
+
+HEALTHY: dict[str, Any] = {
+    "rows": 120_000,
+    "rows_rejected": 10,
+    "desired": 100_000,
+    "mirror": 100_000,
+    "removals": 20,
+    "worlds": {World.ORGANISATION: 10_000, World.REAL_PERSON: 90_000},
+    "numbers_of_2032": 0,
+    "environment": "production",
+    "on": date(2026, 3, 2),
+}
+IN_TEST = {"environment": "test", "worlds": {World.ORGANISATION: 10_000, World.SYNTHETIC: 90_000}}
+FIRST_LOAD = {"mirror": 0, "removals": 0}
+
+
+def find(**figures: Any) -> list[Finding]:
+    return judge(**HEALTHY | figures)
+
+
+def codes_of(**figures: Any) -> list[str]:
+    return [finding.code for finding in find(**figures)]
+
+
+@pytest.mark.parametrize("figures", [{}, IN_TEST, FIRST_LOAD, FIRST_LOAD | IN_TEST])
+def test_a_healthy_load_passes_every_guard(figures):
+    assert find(**figures) == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "code", "severity"),
+    [
+        (FIRST_LOAD | {"rows": 0, "rows_rejected": 0, "desired": 0}, "empty_extract", Severity.STOPS),
+        ({"rows": 7, "rows_rejected": 7}, "all_rejected", Severity.STOPS),
+        ({"desired": 79_999}, "shrunk", Severity.ASKS),
+        ({"removals": 501}, "many_removals", Severity.ASKS),
+        ({"mirror": 1_000, "removals": 21}, "many_removals", Severity.ASKS),
+        ({"rows_rejected": 1_201}, "many_rejects", Severity.ASKS),
+        ({"worlds": {World.SYNTHETIC: 1}}, "mixed_worlds", Severity.STOPS),
+        (IN_TEST | {"worlds": {World.REAL_PERSON: 1}}, "mixed_worlds", Severity.STOPS),
+        (
+            IN_TEST | {"worlds": {World.REAL_PERSON: 3}, "agreed_test_users": 2},
+            "mixed_worlds",
+            Severity.STOPS,
+        ),
+        ({"numbers_of_2032": 1}, "numbers_of_2032", Severity.STOPS),
+        ({"numbers_of_2032": 1, "on": date(2031, 12, 31)}, "numbers_of_2032", Severity.STOPS),
+    ],
+)
+def test_each_guard_speaks_just_beyond_its_limit(figures, code, severity):
+    assert (code, severity) in [(finding.code, finding.severity) for finding in find(**figures)]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"desired": 80_000},
+        {"removals": 500},
+        {"mirror": 1_000, "removals": 20},
+        {"rows_rejected": 1_200},
+        {"numbers_of_2032": 1, "on": date(2032, 1, 1)},
+        IN_TEST | {"numbers_of_2032": 1},
+        IN_TEST | {"worlds": {World.REAL_PERSON: 2}, "agreed_test_users": 2},
+        {"desired": 500_000},
+    ],
+)
+def test_what_equals_a_limit_still_passes(figures):
+    assert find(**figures) == []
+
+
+def test_an_empty_extract_over_a_mirror_stops_and_never_only_asks():
+    assert codes_of(rows=0, rows_rejected=0, desired=0)[0] == "empty_extract"
+
+
+def test_findings_that_stop_stand_before_those_that_ask():
+    findings = find(
+        rows=9, rows_rejected=9, desired=1, removals=600, worlds={World.SYNTHETIC: 1}, numbers_of_2032=1
+    )
+    assert [finding.code for finding in findings] == [
+        "all_rejected",
+        "mixed_worlds",
+        "numbers_of_2032",
+        "shrunk",
+        "many_removals",
+        "many_rejects",
+    ]
+
+
+def test_limits_can_be_moved():
+    assert codes_of(removals=20, limits=Limits(removals=19)) == ["many_removals"]
+    assert codes_of(desired=70_000, limits=Limits(shrink_share=0.3)) == []
+
+
+def test_a_message_gives_the_figures_and_the_limit():
+    (finding,) = find(removals=2_001)
+    assert all(figure in finding.message for figure in ("2001", "100000", "500", "2 %"))
