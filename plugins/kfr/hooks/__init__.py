@@ -1,0 +1,1 @@
+"""Connections: to the register and to the warehouse."""

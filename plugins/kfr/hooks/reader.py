@@ -1,0 +1,80 @@
+"""A connection to the warehouse, open for reading: agreements in Arrow, a count, errors without text.
+
+Import it inside functions: it loads pyarrow.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+import pyarrow as pa
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+from airflow.sdk import BaseHook
+
+from kfr.hooks.agreement_columns import SCHEMA, as_agreements, pick_agreement, pick_first
+from kfr.hooks.driver_errors import connecting, reading
+from kfr.hooks.sessions import Session, session_on
+from kfr.register.errors import ConfigurationError
+
+
+class Reader:
+    """Reads while the block of ``open_reader`` lasts; leaving it ends what is still being read."""
+
+    def __init__(self, conn_id: str, session: Session, opened: ExitStack) -> None:
+        self._conn_id = conn_id
+        self._session = session
+        self._opened = opened
+        self.one_snapshot = session.one_snapshot  # all statements see the same moment
+        self.placeholders = session.placeholders
+
+    def rows(self, file: str, sql: str, parameters: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Run a statement that gives agreements; the first batch comes even when there are no rows."""
+        return self._opened.enter_context(closing(self._rows(file, sql, parameters)))
+
+    def count(self, file: str, sql: str) -> int:
+        """Run a statement that gives one number."""
+        with reading(self._conn_id, file):
+            batches = list(self._session.read(sql, file, pick_first))
+        values = [value for batch in batches for value in batch.column(0).to_pylist()]
+        text = str(values[0]) if len(values) == 1 else ""  # some databases count in decimals
+        if not text.isdecimal():
+            raise ConfigurationError(f"{file} must give one row with one whole number, the count of rows.")
+        return int(text)
+
+    def table_of(self, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+        return pa.Table.from_batches(batches, schema=SCHEMA)
+
+    def _rows(self, file: str, sql: str, parameters: Sequence[str]) -> Generator[pa.RecordBatch]:
+        with closing(self._session.read(sql, file, pick_agreement, parameters)) as batches:
+            while True:
+                with reading(self._conn_id, file):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield as_agreements(batch, file)
+
+
+@contextmanager
+def open_reader(conn_id: str) -> Iterator[Reader]:
+    """Connect, begin a snapshot if the database has one, and give it all back at the end."""
+    hook = _hook_of(conn_id)
+    with connecting(conn_id):
+        connection = hook.get_conn()
+    try:
+        with connecting(conn_id):
+            session = session_on(hook, connection)
+        with ExitStack() as opened:
+            yield Reader(conn_id, session, opened)
+    finally:
+        with suppress(Exception):  # nothing was written; and the first error must not be hidden by one here
+            connection.close()
+
+
+def _hook_of(conn_id: str) -> DbApiHook:
+    with connecting(conn_id):
+        hook = BaseHook.get_connection(conn_id).get_hook()
+    if not isinstance(hook, DbApiHook):
+        raise ConfigurationError(
+            f"The connection {conn_id} is no SQL connection (its hook is {type(hook).__name__}):"
+            " choose a type whose hook is a DbApiHook, such as postgres, adbc or duckdb."
+        )
+    return hook

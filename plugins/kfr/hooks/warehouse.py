@@ -1,0 +1,106 @@
+"""The warehouse behind an Airflow connection: the institution's own SQL, read as Arrow from one snapshot."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
+
+from kfr.load.warehouse import Snapshot, WarehouseError
+from kfr.register.errors import ConfigurationError
+
+if TYPE_CHECKING:  # importing these costs more than a Dag file may
+    import pyarrow as pa
+
+    from kfr.hooks.reader import Reader
+
+AGREEMENTS = "agreements.sql"
+COUNT_AGREEMENTS = "count_agreements.sql"
+CHANGED_AGREEMENTS = "changed_agreements.sql"
+AGREEMENTS_OF = "agreements_of.sql"
+
+MAX_PARAMETERS = 1_000  # Oracle's longest IN list; SQL Server binds 2,100, PostgreSQL 65,535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlSnapshot:
+    """Agreements that can be read inside the ``with`` that gave them."""
+
+    expected_rows: int | None
+    batches: Callable[[], Iterator["pa.RecordBatch"]]
+
+
+class SqlWarehouse:
+    """Read agreements through any connection whose hook is a ``DbApiHook``.
+
+    :param conn_id: the Airflow connection; ``adbc`` and ``duckdb`` are the fast paths.
+    :param sql_folder: the folder of the four SQL files, Jinja templates that the institution edits.
+    """
+
+    def __init__(self, conn_id: str, sql_folder: str | Path) -> None:
+        self._conn_id = conn_id
+        self._folder = Path(sql_folder)
+
+    @contextmanager
+    def agreements(self, as_of: date) -> Iterator[Snapshot]:
+        """Open every agreement that began by a day, with the count that they must equal."""
+        sql = self._render(AGREEMENTS, as_of=as_of)
+        count_sql = self._render(COUNT_AGREEMENTS, as_of=as_of)
+        with self._reader() as reader:
+            expected = reader.count(COUNT_AGREEMENTS, count_sql)
+
+            def batches() -> Iterator["pa.RecordBatch"]:
+                yield from reader.rows(AGREEMENTS, sql)
+                if not reader.one_snapshot and reader.count(COUNT_AGREEMENTS, count_sql) != expected:
+                    raise WarehouseError(
+                        f"The agreements in {self._conn_id} changed while they were read, and its database"
+                        " gives no snapshot. Try again, at an hour when the warehouse is not being loaded."
+                    )
+
+            yield SqlSnapshot(expected_rows=expected, batches=batches)
+
+    @contextmanager
+    def changed_agreements(self, from_date: date, to_date: date) -> Iterator[Snapshot]:
+        """Open all agreements of each customer of whom one changed between two days, both included."""
+        sql = self._render(CHANGED_AGREEMENTS, from_date=from_date, to_date=to_date)
+        with self._reader() as reader:
+            yield SqlSnapshot(expected_rows=None, batches=lambda: reader.rows(CHANGED_AGREEMENTS, sql))
+
+    def agreements_of(self, customer_ids: Sequence[str]) -> "pa.Table":
+        """Read all agreements of some customers; the identifiers are bound, never written into the SQL."""
+        with self._reader() as reader:
+            batches: list[pa.RecordBatch] = []
+            for first in range(0, len(customer_ids), MAX_PARAMETERS):
+                ids = customer_ids[first : first + MAX_PARAMETERS]
+                sql = self._render(AGREEMENTS_OF, customer_ids=reader.placeholders(len(ids)))
+                batches += reader.rows(AGREEMENTS_OF, sql, ids)
+            return reader.table_of(batches)
+
+    def _reader(self) -> "AbstractContextManager[Reader]":
+        from kfr.hooks.reader import open_reader
+
+        return open_reader(self._conn_id)
+
+    def _render(self, file: str, **values: Any) -> str:
+        """Fill a template in and take its last semicolon away, which not every driver accepts."""
+        loader = FileSystemLoader(self._folder)
+        # No HTML: only dates and placeholders are filled in.
+        templates = Environment(loader=loader, undefined=StrictUndefined, autoescape=False)  # noqa: S701
+        try:
+            sql = templates.get_template(file).render(values)
+        except TemplateNotFound as error:
+            raise ConfigurationError(
+                f"{error.name} is not in the folder {self._folder} of SQL files."
+            ) from None
+        except Exception as error:  # noqa: BLE001 - a template is code: anything may go wrong in it
+            line = getattr(error, "lineno", None)
+            where = f"{file}, line {line}," if line else file
+            raise ConfigurationError(
+                f"{where} does not render as a Jinja template ({type(error).__name__}: {error})."
+                f" It may use: {', '.join(values)}."
+            ) from None
+        # The line break ends a comment in the last line, for drivers that put the statement in brackets.
+        return sql.strip().rstrip(";").rstrip() + "\n"

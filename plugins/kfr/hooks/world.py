@@ -1,0 +1,72 @@
+"""The world of a task: what Airflow knows, put together for the steps of a load."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Variable
+from airflow.sdk.configuration import conf
+
+from kfr.clock import SystemClock
+from kfr.hooks.kfr import KfrHook, staging_root, staging_url
+from kfr.hooks.mail import SmtpMailer
+from kfr.hooks.warehouse import SqlWarehouse
+from kfr.load.confirmation import BITS
+from kfr.load.staging import Staging
+from kfr.load.world import Run, World
+from kfr.register.errors import ConfigurationError
+from kfr.relationships.batch_file import MAX_BODY_BYTES
+
+MAIL_VARIABLE = "kfr_mail_to"
+
+
+@contextmanager
+def world_of(
+    context: Any, *, sql_folder: str | Path, share: float = 1.0, say: Callable[[str], None]
+) -> Iterator[World]:
+    """Build the world of the running task from its run's params, and close its connections at the end."""
+    params, hook = context["params"], KfrHook(context["params"]["kfr_conn_id"], share=share)
+    settings = hook.settings
+    root = staging_root(staging_url())
+    with hook.get_conn() as register:
+        yield World(
+            settings=settings,
+            clock=SystemClock(),
+            register=register,
+            warehouse=SqlWarehouse(params["warehouse_conn_id"], sql_folder),
+            staging=Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid),
+            mailer=SmtpMailer(),
+            mail_to=_mail_to(settings.environment),
+            run=run_of(context),
+            say=say,
+        )
+
+
+def run_of(context: Any) -> Run:
+    """The run as its params and the installation's settings describe it."""
+    params, dag_run = context["params"], context["dag_run"]
+    return Run(
+        dag_id=dag_run.dag_id,
+        run_id=dag_run.run_id,
+        as_of=date.fromisoformat(params["as_of"]) if params.get("as_of") else None,
+        dry_run=params["dry_run"],
+        approval=params["approval"],
+        reason=params.get("reason") or "",
+        max_batch_bytes=conf.getint("kfr", "max_batch_bytes", fallback=MAX_BODY_BYTES),
+        loading_grace=conf.getint("kfr", "loading_grace", fallback=3600),
+    )
+
+
+def _mail_to(environment: str) -> str:
+    """Bits in production; elsewhere whom the Variable names, so that no test mail reaches Bits by itself."""
+    if environment == "production":
+        return BITS
+    address: str | None = Variable.get(MAIL_VARIABLE, default=None)
+    if not address:
+        raise ConfigurationError(
+            f"The Variable {MAIL_VARIABLE} is not set, so there is nobody to mail to in the test environment. "
+            "Set it to an address of your own."
+        )
+    return address

@@ -1,0 +1,23 @@
+"""Where to look when a run waits for the register."""
+
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+
+class LeaseHolderLink(BaseOperatorLink):
+    """To the run that holds the register, while another waits for it."""
+
+    name = "Who holds the register"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Called in the worker after each look at the lease; empty when the register is ours."""
+        del ti_key
+        if operator.holder is None:
+            return ""
+        base_url = conf.get("api", "base_url", fallback="/").rstrip("/")
+        return (
+            f"{base_url}/dags/{quote(operator.holder.dag_id)}/runs/{quote(operator.holder.run_id, safe='')}"
+        )

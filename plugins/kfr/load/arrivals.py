@@ -1,0 +1,114 @@
+"""Customers who arrive while a load is under way (ONB D-3, step 2).
+
+A single POST carries no date: it registers from the day of the call. So it serves only a relationship that
+starts today, and not around midnight, when "today" could change under way. The others wait for the closing
+file.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from kfr.clock import OSLO, oslo_today
+from kfr.load import extract, lease, mirror
+from kfr.load.journal import Single
+from kfr.load.world import World
+from kfr.register.errors import Refused
+from kfr.relationships.batch_file import cut
+from kfr.relationships.packing import Ints, day_number, ids_of, starts_of
+
+STRETCH = 50  # writes between two looks at the lease
+MIDNIGHT_MARGIN = timedelta(minutes=10)
+CLOSING = "closing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One look at those who arrived after the list was made; counts."""
+
+    arrived: int
+    registered: int
+    for_the_file: int
+
+
+def register_arrivals(world: World) -> Pass:
+    """One pass: register singly who may go singly; count who must wait for the closing file."""
+    arrived = _arrived(world)
+    today = day_number(oslo_today(world.clock))
+    singly = arrived[starts_of(arrived) == today] if not around_midnight(world) else mirror.NOTHING
+    done = register_singly(world, singly)
+    result = Pass(arrived=len(arrived), registered=done, for_the_file=len(arrived) - done)
+    if done:
+        world.say(
+            f"Arrivals: {result.registered} registered singly, "
+            f"{result.for_the_file} wait for the closing file."
+        )
+    return result
+
+
+def close_arrivals(world: World) -> list[str]:
+    """Stage the closing files for all arrivals that were not registered singly; return their labels.
+
+    Staged once: a retry goes on with the same bytes.
+    """
+    place = world.place
+    if not place.exists(f"{CLOSING}.json"):
+        files = cut(_arrived(world), world.run.max_batch_bytes)
+        labels = [f"{CLOSING}-{number}" for number in range(1, len(files) + 1)]
+        for label, rows in zip(labels, files, strict=True):
+            place.write_array(f"files/{label}", rows)
+        place.write_json(f"{CLOSING}.json", labels)
+        world.say(f"Closing file: {sum(len(f) for f in files):,} arrivals that may not go singly.")
+    labels_: list[str] = place.read_json(f"{CLOSING}.json")
+    return labels_
+
+
+def around_midnight(world: World) -> bool:
+    """Whether the date in Oslo could change while a call is under way."""
+    now = world.clock.now()
+    return len({(now + shift).astimezone(OSLO).date() for shift in (-MIDNIGHT_MARGIN, MIDNIGHT_MARGIN)}) > 1
+
+
+def register_singly(world: World, rows: Ints) -> int:
+    """POST each of `rows` (packed) by itself, the intention written before; return how many were answered."""
+    journal, run = world.journal, world.run.key
+    done = 0
+    for stretch in np.array_split(rows, range(STRETCH, len(rows), STRETCH)) if len(rows) else []:
+        lease.check(world)
+        singles = journal.singles(run)
+        singles = singles[~np.isin(singles[:, 0], stretch)]
+        entries = np.column_stack([stretch, np.full(len(stretch), Single.INTENDED)])
+        journal.put_singles(run, np.concatenate([singles, entries]))
+        try:
+            for entry in entries:
+                if around_midnight(world):
+                    break
+                entry[1] = _register(world, int(ids_of(entry[0])))
+                done += int(entry[1] == Single.ANSWERED)
+        finally:
+            journal.put_singles(run, np.concatenate([singles, entries]))
+    return done
+
+
+def _register(world: World, customer_id: int) -> Single:
+    try:
+        world.register.register_one(customer_id)
+    except Refused as refusal:
+        world.say(
+            f"An arrival was refused ({refusal.code}, CorrelationID {refusal.correlation_id}); "
+            "it is tried by file."
+        )
+        return Single.INTENDED
+    return Single.ANSWERED
+
+
+def _arrived(world: World) -> Ints:
+    """Who is a customer now and was not in the plan, nor proven before, nor registered singly since."""
+    if world.run.as_of is not None and world.run.as_of < oslo_today(world.clock):
+        return mirror.NOTHING  # a load as of a past day claims nothing about those who came later
+    now = extract.extract(world, "arrivals").active
+    singles = world.journal.singles(world.run.key)
+    answered = singles[singles[:, 1] != Single.INTENDED, 0]
+    known = [ids_of(extract.read(world).active), ids_of(mirror.read(world).proven), ids_of(answered)]
+    return mirror.take(now, np.concatenate(known))

@@ -1,0 +1,192 @@
+"""When is a file really loaded? The register acknowledges first and has no status endpoint (ONB D-3).
+
+A file's *witnesses* are customers of it who are absent before it is sent. Found afterwards, they prove it.
+The wait is a look-up loop that runs in a trigger, without a worker, and writes nothing: a trigger may start
+over.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+
+from kfr.clock import Clock, oslo_today
+from kfr.load.journal import Journal, Outcome, Schedule, Send, Witness, schedule
+from kfr.load.sampling import draw
+from kfr.load.world import World
+from kfr.register.errors import Retriable
+from kfr.relationships.packing import UNKNOWN_DAY, Ints, date_of, ids_of, starts_of
+
+LAST_WITNESSES = 3  # the end of a file loads last, if files load in order (not documented)
+WITNESS_BLOCKS = 16  # one at random in each equal block, for a file that loads in any other order
+POLLS_PER_FILE = 20
+SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 60.0
+
+AsyncLookUp = Callable[[int, date, date], Awaitable[bool]]
+
+
+class LookUpsUnreliable(Retriable):
+    """The register finds nobody, not even a customer who is proven to be there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How waiting for some files ended; names of sends and fingerprints of files, no identifiers."""
+
+    proven: dict[str, float]  # sends of which every witness was found, and when one was last missing
+    late: tuple[str, ...]  # files whose deadline passed without proof
+
+
+def window(witness: Witness, today: date) -> tuple[date, date]:
+    """First and last day in which a witness is looked up."""
+    return date_of(witness.first) or today, date_of(witness.last) or today
+
+
+def candidates(rows: Ints, held: Ints, seed: str) -> list[Witness]:
+    """The customers of a file who could prove it, the last row first.
+
+    :param rows: the file, packed, in its order.
+    :param held: packed relationships that are proven; a customer among them proves something only by a start
+        that moved back, in a window that the old start does not satisfy.
+    """
+    positions = {
+        0,
+        *range(max(0, len(rows) - LAST_WITNESSES), len(rows)),
+        *draw(len(rows), WITNESS_BLOCKS, seed).tolist(),
+    }
+    chosen = rows[sorted(positions, reverse=True)]
+    at = np.searchsorted(ids_of(held), ids_of(chosen)) if held.size else np.zeros(len(chosen), np.int64)
+    result = []
+    for row, place in zip(chosen, at, strict=True):
+        customer, start = int(ids_of(row)), int(starts_of(row))
+        if held.size == 0 or place >= held.size or int(ids_of(held[place])) != customer:
+            result.append(Witness(customer_id=customer))
+        elif start != UNKNOWN_DAY and start < int(starts_of(held[place])):
+            result.append(Witness(customer_id=customer, first=start, last=start))
+    return result
+
+
+def absent(world: World, witnesses: Sequence[Witness], known: Ints) -> tuple[Witness, ...]:
+    """Those of `witnesses` whom the register does not find now.
+
+    "Not found" counts only in a pass in which someone known to be there (`known`, packed) was found.
+
+    :raises LookUpsUnreliable: nobody was found, not even one who is proven to be there.
+    """
+    today = oslo_today(world.clock)
+    missing = tuple(w for w in witnesses if not world.look_up(w.customer_id, *window(w, today)))
+    if len(missing) == len(witnesses) and missing and not finds_known(world, known):
+        raise LookUpsUnreliable(
+            "The register finds nobody, not even a customer who is proven to be there: its look-ups cannot "
+            "be trusted now. Nothing was sent. Try again later; if it lasts, ask DSOP@bits.no."
+        )
+    return missing
+
+
+def finds_known(world: World, known: Ints) -> bool:
+    """Whether a customer known to be registered is found; true when none is known."""
+    if known.size == 0:
+        return True
+    today = oslo_today(world.clock)
+    positions = draw(len(known), 3, world.staging.fingerprint(world.run.key.encode()))
+    return any(world.look_up(int(c), today, today) for c in ids_of(known[positions]))
+
+
+async def await_loading(
+    journal: Journal,
+    files: Sequence[str],
+    *,
+    clock: Clock,
+    look_up: AsyncLookUp,
+    rows_per_second: float,
+    grace: float,
+) -> Loading:
+    """Wait until each file is proven, waited out, or `grace` seconds later than it should have settled."""
+    proven: dict[str, float] = {}
+    found: set[Witness] = set()
+    late = []
+    for file in files:
+        missing_until = 0.0
+        while True:
+            sends = [s for s in journal.of_file(file) if s.loads]
+            plans = schedule(journal.sends(), rows_per_second)
+            if not sends or any(s.proven_at for s in sends):
+                break
+            now = clock.now().timestamp()
+            first_look = min(plans[s.name].loaded_at for s in sends)
+            if now < first_look:
+                await clock.asleep(first_look - now)
+            await _look(sends, found, look_up, oslo_today(clock))
+            proven |= {s.name: missing_until for s in sends if s.witnesses and found >= set(s.witnesses)}
+            if any(s.name in proven for s in sends):
+                break
+            now, deadline = clock.now().timestamp(), give_up_at(sends, plans, grace)
+            missing_until = now
+            if now >= deadline:
+                late += [file] if any(s.witnesses for s in sends) else []
+                break
+            await clock.asleep(min(_poll_seconds(sends, rows_per_second), max(deadline - now, 0.1)))
+    return Loading(proven=proven, late=tuple(late))
+
+
+def give_up_at(sends: Sequence[Send], plans: dict[str, Schedule], grace: float) -> float:
+    """When waiting for a file ends: settled, and `grace` later if there are witnesses to wait for."""
+    return max(plans[s.name].settled_at + (grace if s.witnesses else 0.0) for s in sends)
+
+
+def record_proof(journal: Journal, proven: Mapping[str, float], now: float) -> None:
+    """Write down which sends are proven, and when a witness of each was last missing (0: never seen so)."""
+    for send in journal.sends():
+        if send.name in proven and send.proven_at is None:
+            journal.put(replace(send, proven_at=now, missing_until=proven[send.name] or None))
+
+
+def revisit(world: World) -> None:
+    """Look for the witnesses of earlier runs' unproven sends: they may have loaded since."""
+    today = oslo_today(world.clock)
+    for send in world.journal.sends():
+        if send.run == world.run.key or send.proven_at or not send.witnesses or not send.loads:
+            continue
+        if all(world.look_up(w.customer_id, *window(w, today)) for w in send.witnesses):
+            record_proof(world.journal, {send.name: 0.0}, world.now)
+
+
+async def _look(sends: Sequence[Send], found: set[Witness], look_up: AsyncLookUp, today: date) -> None:
+    """Look witnesses up until one is missing: while the last row is not there, the others can wait."""
+    for witness in dict.fromkeys(w for s in sends for w in s.witnesses):
+        if witness in found:
+            continue
+        if not await look_up(witness.customer_id, *window(witness, today)):
+            return
+        found.add(witness)
+
+
+def _poll_seconds(sends: Sequence[Send], rows_per_second: float) -> float:
+    seconds = sends[-1].rows / rows_per_second / POLLS_PER_FILE
+    return min(max(seconds, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+
+
+def accepted(sends: Sequence[Send]) -> list[Send]:
+    return [s for s in sends if s.outcome is Outcome.ACCEPTED]
+
+
+async def await_settling(
+    journal: Journal, proven: Mapping[str, float], *, clock: Clock, rows_per_second: float
+) -> None:
+    """Wait until no send of any run can still be loading; `proven` is not written down yet."""
+    while True:
+        sends = [replace(s, missing_until=proven.get(s.name) or s.missing_until) for s in journal.sends()]
+        plans = schedule(sends, rows_per_second)
+        settled_at = max(
+            (plans[s.name].settled_at for s in sends if s.loads and not s.closed_because), default=0.0
+        )
+        if (left := settled_at - clock.now().timestamp()) <= 0:
+            return
+        await clock.asleep(left)
+
+
+def longest_wait(journal: Journal, rows_per_second: float, grace: float, now: float) -> float:
+    """Seconds until the last deadline of all sends; an absolute one, so that it is stable over deferrals."""
+    plans = schedule(journal.sends(), rows_per_second)
+    return max((p.settled_at + grace - now for p in plans.values()), default=grace)

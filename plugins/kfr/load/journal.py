@@ -1,0 +1,190 @@
+"""What was sent, written down before it is sent: the memory that makes a crash harmless.
+
+Every POST of a file is a *send* with an entry of its own, so that what may be loading anywhere is known from
+the entries alone. Nothing here is derived twice: when a send settles, whether it is open, how many rows went
+out today are all computed from the entries.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import numpy as np
+
+from kfr.clock import oslo_date
+from kfr.load.staging import Place
+from kfr.relationships.packing import Ints
+
+SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
+SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
+
+
+class Outcome(StrEnum):
+    INTENDED = "intended"  # written before the POST; still standing after a crash: it may have been sent
+    ACCEPTED = "accepted"  # 201: valid, not loaded
+    UNKNOWN = "unknown"  # no answer: it may be loading
+    REFUSED = "refused"  # turned down whole: nothing of it will load
+
+
+class Single(IntEnum):
+    """How far a single addition has come."""
+
+    INTENDED = 0
+    ANSWERED = 1
+    PROVEN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A customer absent before the send; found in the window afterwards, it proves the send.
+
+    `first` and `last` are day numbers; 0 stands for the day of the look-up.
+    """
+
+    customer_id: int = field(repr=False)
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """One POST of one file."""
+
+    file: str  # the file's fingerprint
+    attempt: int
+    run: str
+    label: str
+    rows: int
+    size: int  # bytes of the whole request body
+    counts_from: float  # Unix seconds: the answer, or the latest moment at which it can have arrived
+    outcome: Outcome = Outcome.INTENDED
+    correlation_id: str | None = None
+    witnesses: tuple[Witness, ...] = ()
+    proven_at: float | None = None
+    missing_until: float | None = None  # when a witness was last seen to be missing
+    closed_because: str | None = None  # a person's reason
+
+    @property
+    def name(self) -> str:
+        return f"sends/{self.file[:40]}-{self.attempt}"
+
+    @property
+    def loads(self) -> bool:
+        """Whether any row of it may be in the register, now or later."""
+        return self.outcome is not Outcome.REFUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a send should be loaded, and when nothing of it can still be loading; Unix seconds."""
+
+    loaded_at: float
+    settled_at: float
+
+
+def schedule(sends: Iterable[Send], rows_per_second: float) -> dict[str, Schedule]:
+    """Queue the sends behind each other at the register's rate (ONB D-3), by name.
+
+    A register that was seen to be slower than its rate is given twice the time that it was seen to take.
+    """
+    loaded = settled = 0.0
+    result = {}
+    for send in sorted((s for s in sends if s.loads), key=lambda s: s.counts_from):
+        seconds = send.rows / rows_per_second
+        loaded = max(loaded, send.counts_from) + seconds
+        settled = max(settled, send.counts_from) + SETTLING_FACTOR * seconds
+        if send.missing_until is not None:
+            seen = send.missing_until - send.counts_from
+            settled = max(settled, send.counts_from + SETTLING_FACTOR * seen)
+        result[send.name] = Schedule(loaded_at=loaded, settled_at=settled + SETTLING_MARGIN_SECONDS)
+    return result
+
+
+def is_open(send: Send, plan: Schedule | None, now: float) -> bool:
+    """Whether rows of this send may still be loading, as far as is proven."""
+    if plan is None or send.closed_because is not None:
+        return False
+    if now < plan.settled_at:
+        return True
+    waited_out = send.outcome is Outcome.ACCEPTED and not send.witnesses
+    return send.proven_at is None and not waited_out
+
+
+class Journal:
+    """The sends, single additions and removals of one institution, in its state folder."""
+
+    def __init__(self, state: Place) -> None:
+        self._state = state
+
+    def sends(self) -> list[Send]:
+        return [_send(self._state.read_json(name)) for name in self._state.names("sends")]
+
+    def of_file(self, fingerprint: str) -> list[Send]:
+        return sorted((s for s in self.sends() if s.file == fingerprint), key=lambda s: s.attempt)
+
+    def intend(self, send: Send, rows: Ints) -> None:
+        """Record that `send` is about to go out, with its rows, before it does."""
+        self._state.write_array(f"rows/{send.file[:40]}", rows)
+        self.put(send)
+
+    def put(self, send: Send) -> None:
+        self._state.write_json(send.name, asdict(send))
+
+    def rows(self, send: Send) -> Ints:
+        return self._state.read_array(f"rows/{send.file[:40]}")
+
+    def withdraw(self, send: Send) -> None:
+        """Take an intention back: it is certain that nothing was sent."""
+        self._state.delete(send.name)
+
+    def archive(self, send: Send) -> None:
+        """Keep the fact of a closed send, without identifiers, for the delivery log."""
+        day = oslo_date(datetime.fromtimestamp(send.counts_from, UTC)).isoformat()
+        self._state.write_json(
+            f"history/{day}-{send.file[:40]}-{send.attempt}", asdict(replace(send, witnesses=()))
+        )
+        self._state.delete(send.name)
+        if not self.of_file(send.file):
+            self._state.delete(f"rows/{send.file[:40]}")
+
+    def open_sends(self, rows_per_second: float, now: float) -> list[tuple[Send, Schedule]]:
+        sends = self.sends()
+        plans = schedule(sends, rows_per_second)
+        return [(s, plans[s.name]) for s in sends if is_open(s, plans.get(s.name), now)]
+
+    def singles(self, run: str) -> Ints:
+        """Single additions of a run: int64 of shape (n, 2), packed relationship and `Single`."""
+        name = f"singles/{run}"
+        return self._state.read_array(name) if self._state.exists(name) else np.empty((0, 2), np.int64)
+
+    def put_singles(self, run: str, singles: Ints) -> None:
+        self._state.write_array(f"singles/{run}", singles)
+
+    def runs_with_singles(self) -> list[str]:
+        return [name.removeprefix("singles/") for name in self._state.names("singles")]
+
+    def drop_singles(self, run: str, day: date) -> None:
+        """Forget a run's single additions, once the mirror holds them; keep their number by day."""
+        self._state.write_json(f"history/{day.isoformat()}-singles-{run}", {"rows": len(self.singles(run))})
+        self._state.delete(f"singles/{run}")
+
+    def rows_sent_on(self, day: date) -> int:
+        """Rows that left on an Oslo day, over files, singles and re-sends, as the notice counts them."""
+        under_way = sum(
+            s.rows
+            for s in self.sends()
+            if s.loads and oslo_date(datetime.fromtimestamp(s.counts_from, UTC)) == day
+        )
+        past = sum(
+            int(self._state.read_json(name)["rows"])
+            for name in self._state.names("history")
+            if name.startswith(f"history/{day.isoformat()}-")
+        )
+        return under_way + past + sum(len(self.singles(run)) for run in self.runs_with_singles())
+
+
+def _send(value: dict[str, Any]) -> Send:
+    witnesses = tuple(Witness(**w) for w in value.pop("witnesses"))
+    return Send(**{**value, "outcome": Outcome(value["outcome"])}, witnesses=witnesses)

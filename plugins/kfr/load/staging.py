@@ -1,0 +1,168 @@
+"""Where a load keeps its sealed files: a folder for each run, and the state that must not be lost.
+
+    <root>/<environment>/<fid>/runs/<run>/…     extracts, batch files: removed when the load is confirmed
+    <root>/<environment>/<fid>/state/…          mirror, sends, removals, deliveries, lease
+
+A local file is written to a temporary name, mode 0600, flushed to disk and renamed, so that a crash leaves
+the old file or the new one. An object store takes one PUT, which does the same.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from kfr.load.sealing import Seal
+from kfr.register.errors import Fatal, Retriable
+from kfr.relationships.packing import Ints
+
+
+class StateMissing(Fatal):
+    """A file that the load stands on is not there. Never read as "empty": that would remove or re-send."""
+
+
+class StagingFull(Retriable):
+    """The staging place takes no more bytes. Nothing was half written."""
+
+
+class Place:
+    """A folder of sealed files. Names are relative, with `/`; contents are bytes, JSON or int64 arrays."""
+
+    def __init__(self, root: Path, seal: Seal, scope: str) -> None:
+        self._folder = root / scope  # an ObjectStoragePath serves as well
+        self._seal = seal
+        self.scope = scope
+
+    def __repr__(self) -> str:
+        return f"Place({self.scope})"
+
+    def write(self, name: str, plain: bytes) -> None:
+        path = self._folder / name
+        sealed = self._seal.close(plain, f"{self.scope}/{name}")
+        try:
+            if isinstance(path, Path):
+                _replace(path, sealed)
+            else:
+                path.write_bytes(sealed)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StagingFull(
+                    f"No space left for {self.scope}/{name} ({len(sealed):,} bytes). "
+                    "Free space in the staging place (Variable kfr_staging) and clear this task."
+                ) from None
+            raise
+
+    def read(self, name: str) -> bytes:
+        try:
+            sealed = (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            raise StateMissing(
+                f"{self.scope}/{name} is missing from the staging place (Variable kfr_staging). "
+                "If it was moved, put it back; if it belonged to a run that is over, trigger a new run."
+            ) from None
+        return self._seal.open(sealed, f"{self.scope}/{name}")
+
+    def exists(self, name: str) -> bool:
+        return (self._folder / name).exists()
+
+    def delete(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / name).unlink()
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a sub-folder, sorted; none if it does not exist."""
+        place = self._folder / folder
+        if not place.exists():
+            return []
+        return sorted(f"{folder}/{p.name}" for p in place.iterdir() if not p.name.endswith(".tmp"))
+
+    def remove_all(self) -> int:
+        """Delete every file of this place; return how many there were."""
+        return _remove_tree(self._folder)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def write_array(self, name: str, array: Ints) -> None:
+        buffer = io.BytesIO()
+        np.save(buffer, array.astype(np.int64, copy=False), allow_pickle=False)
+        self.write(name, buffer.getvalue())
+
+    def read_array(self, name: str) -> Ints:
+        array: Ints = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+        return array
+
+
+class Staging:
+    """The places of one institution in one environment."""
+
+    def __init__(self, root: Path, staging_key: bytes, *, environment: str, fid: str) -> None:
+        self._root = root
+        self.seal = Seal(staging_key)
+        self._base = f"{environment}/{fid}"
+        self.state = Place(root, self.seal, f"{self._base}/state")
+
+    def run(self, key: str) -> Place:
+        return Place(self._root, self.seal, f"{self._base}/runs/{key}")
+
+    def fingerprint(self, *parts: bytes) -> str:
+        return self.seal.fingerprint(*parts)
+
+
+def run_key(dag_id: str, run_id: str) -> str:
+    """A folder name for a run: a run id holds `:` and `+`, and two must never meet in one folder."""
+    plain = re.sub(r"[^A-Za-z0-9-]+", "-", f"{dag_id}-{run_id}")[:80].strip("-")
+    return f"{plain}-{hashlib.sha256(f'{dag_id}/{run_id}'.encode()).hexdigest()[:12]}"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with _directory(path.parent) as folder:
+        os.fsync(folder)  # the rename itself must outlive a power cut
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_tree(folder: Path) -> int:
+    if not folder.exists():
+        return 0
+    count = 0
+    for path in list(folder.iterdir()):
+        if path.is_dir():
+            count += _remove_tree(path)
+        else:
+            path.unlink()
+            count += 1
+    with contextlib.suppress(OSError, NotImplementedError):
+        folder.rmdir()  # an object store has no folders to remove
+    return count

@@ -1,0 +1,233 @@
+"""Send one batch file, and only once as far as can be known.
+
+A file is known by the fingerprint of its bytes. What happened to it stands in the journal, so a retry, a
+clear or a crash finds out where it stopped: proven, still loading, unknown, or never sent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+
+from kfr.load import lease, mirror
+from kfr.load.ingestion import absent, accepted, candidates, give_up_at, record_proof
+from kfr.load.journal import Outcome, Schedule, Send, schedule
+from kfr.load.world import World
+from kfr.register.errors import (
+    Fatal,
+    InvalidDate,
+    InvalidIdentifier,
+    InvalidRequest,
+    OutcomeUnknown,
+    Retriable,
+)
+from kfr.relationships.batch_file import FRAME_BYTES, render
+from kfr.relationships.packing import Ints
+
+SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
+MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
+
+
+class NotLoaded(Retriable):
+    """The register acknowledged the file, and it did not appear in time."""
+
+
+class FileRefused(Fatal):
+    """So many rows of a file are refused that the cause cannot be the rows."""
+
+
+class Status(StrEnum):
+    UNSENT = "unsent"
+    UNKNOWN = "unknown"  # sent, no answer
+    LOADING = "loading"
+    LATE = "late"  # acknowledged, and past every deadline
+    PROVEN = "proven"
+    WAITED_OUT = "waited out"  # nothing in it could prove it; the time for it has passed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What is sent as one file: a batch file, or a part of one whose whole was refused."""
+
+    rows: Ints = field(repr=False)
+    fingerprint: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """How a batch file ended."""
+
+    label: str
+    rows: int
+    size: int
+    sends: int
+    refused: int
+    status: str
+
+
+def upload(world: World, label: str) -> list[str]:
+    """Send what of the batch file `label` was not sent yet; return the fingerprints to wait for.
+
+    :raises OutcomeUnknown: sent without an answer; calling again looks before it sends again.
+    :raises Retriable: not sent; call again.
+    :raises FileRefused: the register refuses the file for something that is not a row of it.
+    """
+    rows = world.place.read_array(f"files/{label}")
+    held = mirror.read(world).proven
+    return [
+        piece.fingerprint
+        for piece in _pieces_to_send(world, label, rows, held)
+        if _status(world, piece) is Status.LOADING
+    ]
+
+
+def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence[str]) -> FileResult:
+    """Record what waiting showed, and say how the file ended.
+
+    :raises NotLoaded: a piece did not appear in time; calling `upload` again sends it again.
+    """
+    record_proof(world.journal, proven, world.now)
+    rows = world.place.read_array(f"files/{label}")
+    pieces, refused = leaves(world, rows)
+    statuses = {p.fingerprint: _status(world, p) for p in pieces}
+    unfinished = [s for s in statuses.values() if s not in (Status.PROVEN, Status.WAITED_OUT)]
+    if unfinished or late:
+        raise NotLoaded(
+            f"Batch file {label} was acknowledged and is not loaded in time "
+            f"({', '.join(unfinished) or 'late'}). The retry sends the same bytes again, which is safe; no "
+            "removal is sent meanwhile. If it lasts, ask DSOP@bits.no with the CorrelationIDs of the report."
+        )
+    result = FileResult(
+        label=label,
+        rows=len(rows),
+        size=sum(p.size for p in pieces),
+        sends=sum(len(world.journal.of_file(p.fingerprint)) for p in pieces),
+        refused=len(refused),
+        status=Status.WAITED_OUT if Status.WAITED_OUT in statuses.values() else Status.PROVEN,
+    )
+    world.place.write_array(f"refused/{label}", refused)
+    world.place.write_json(f"results/{label}.json", asdict(result))
+    world.say(
+        f"File {label}: {result.status}, {result.rows - result.refused:,} rows loaded"
+        + (f", {result.refused} refused by the register" if result.refused else "")
+        + "."
+    )
+    return result
+
+
+def leaves(world: World, rows: Ints) -> tuple[list[Piece], Ints]:
+    """The pieces that a batch file is sent as, and the rows that the register refuses, by the journal."""
+    piece = _piece(world, rows)
+    if not _is_refused(world, piece):
+        return [piece], mirror.NOTHING
+    if len(rows) == 1:
+        return [], rows
+    halves = [leaves(world, half) for half in np.array_split(rows, 2)]
+    return [p for pieces, _ in halves for p in pieces], np.concatenate([r for _, r in halves])
+
+
+def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterator[Piece]:
+    """Send each piece that needs it, halving what is refused until the bad rows stand alone."""
+    pending, refused = [rows], 0
+    while pending:
+        rows = pending.pop()
+        piece = _piece(world, rows)
+        if not _is_refused(world, piece):
+            if _status(world, piece) not in (Status.UNSENT, Status.UNKNOWN, Status.LATE):
+                yield piece
+                continue
+            try:
+                _send(world, label, piece, held)
+            except (InvalidIdentifier, InvalidDate, InvalidRequest):
+                world.say(f"File {label}: the register refuses {len(rows):,} rows as a whole; halving them.")
+            else:
+                yield piece
+                continue
+        if len(rows) == 1:
+            refused += 1
+        else:
+            pending.extend(reversed(np.array_split(rows, 2)))
+        if refused > MAX_REFUSED_ROWS:
+            raise FileRefused(
+                f"The register refuses more than {MAX_REFUSED_ROWS} single rows of file {label}: the cause "
+                "is not the rows. Compare the CorrelationIDs with DSOP@bits.no before anything is sent again."
+            )
+
+
+def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
+    lease.check(world)
+    journal = world.journal
+    earlier = journal.of_file(piece.fingerprint)
+    witnesses = absent(world, candidates(piece.rows, held, piece.fingerprint), held)
+    for send in earlier:
+        if send.witnesses and not set(send.witnesses) & set(witnesses):
+            record_proof(journal, {send.name: 0.0}, world.now)  # it has loaded after all
+            return
+    send = Send(
+        file=piece.fingerprint,
+        attempt=len(earlier) + 1,
+        run=world.run.key,
+        label=label,
+        rows=len(piece.rows),
+        size=piece.size,
+        counts_from=world.now + SEND_TIMEOUT_SECONDS,
+        witnesses=witnesses,
+    )
+    journal.intend(send, piece.rows)
+    try:
+        correlation_id = world.register.send_file(render(piece.rows))
+    except (InvalidIdentifier, InvalidDate, InvalidRequest) as refusal:
+        journal.put(_answered(world, send, Outcome.REFUSED, refusal.correlation_id))
+        raise
+    except OutcomeUnknown as unknown:
+        journal.put(_answered(world, send, Outcome.UNKNOWN, unknown.correlation_id))
+        raise
+    except (Fatal, Retriable):
+        journal.withdraw(send)
+        raise
+    journal.put(_answered(world, send, Outcome.ACCEPTED, correlation_id))
+    world.say(
+        f"File {label}: sent, {send.rows:,} rows, {send.size:,} bytes, {len(witnesses)} witnesses"
+        + (f", attempt {send.attempt}" if send.attempt > 1 else "")
+        + f" (CorrelationID {correlation_id})."
+    )
+
+
+def _answered(world: World, send: Send, outcome: Outcome, correlation_id: str | None) -> Send:
+    return replace(send, outcome=outcome, correlation_id=correlation_id, counts_from=world.now)
+
+
+def _piece(world: World, rows: Ints) -> Piece:
+    customers = render(rows)
+    return Piece(
+        rows=rows, fingerprint=world.staging.fingerprint(customers), size=len(customers) + FRAME_BYTES
+    )
+
+
+def _is_refused(world: World, piece: Piece) -> bool:
+    return any(s.outcome is Outcome.REFUSED for s in world.journal.of_file(piece.fingerprint))
+
+
+def _status(world: World, piece: Piece) -> Status:
+    sends = [s for s in world.journal.of_file(piece.fingerprint) if s.loads]
+    return status(
+        sends,
+        schedule(world.journal.sends(), world.settings.rows_per_second),
+        world.now,
+        world.run.loading_grace,
+    )
+
+
+def status(sends: Sequence[Send], plans: dict[str, Schedule], now: float, grace: float) -> Status:
+    """Where a file stands, by its sends that were not refused."""
+    if any(s.proven_at is not None for s in sends):
+        return Status.PROVEN
+    if not sends:
+        return Status.UNSENT
+    if not accepted(sends):
+        return Status.UNKNOWN
+    if any(not s.witnesses and now >= plans[s.name].settled_at for s in accepted(sends)):
+        return Status.WAITED_OUT
+    return Status.LOADING if now < give_up_at(sends, plans, grace) else Status.LATE

@@ -1,0 +1,89 @@
+"""The world as a step sees it: everything that it may touch is handed in here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal, Protocol
+
+from kfr.clock import Clock
+from kfr.load.journal import Journal
+from kfr.load.patience import persist
+from kfr.load.staging import Place, Staging, run_key
+from kfr.load.warehouse import Warehouse
+from kfr.register.client import RegisterClient
+from kfr.register.errors import Retriable
+from kfr.register.settings import Settings
+from kfr.relationships.batch_file import MAX_BODY_BYTES
+from kfr.relationships.guards import Limits
+
+Approval = Literal["auto", "always", "never"]
+
+LOADING_GRACE_SECONDS = 3600  # how long after a file should have settled its witnesses are still awaited
+
+
+class MailNotSent(Retriable):
+    """The mail server did not take the mail, and it is certain that it did not."""
+
+
+class Mailer(Protocol):
+    """Sends one mail. MailNotSent when it surely did not leave, OutcomeUnknown when it may have."""
+
+    def send(self, *, to: str, subject: str, text: str, message_id: str) -> None: ...
+
+    def check(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a load, with what was asked of it."""
+
+    dag_id: str
+    run_id: str
+    as_of: date | None = None
+    dry_run: bool = False
+    approval: Approval = "auto"
+    reason: str = ""
+    max_batch_bytes: int = MAX_BODY_BYTES
+    loading_grace: float = LOADING_GRACE_SECONDS
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def key(self) -> str:
+        return run_key(self.dag_id, self.run_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Clock, register, warehouse, places and mail of one institution, for one run."""
+
+    settings: Settings
+    clock: Clock
+    register: RegisterClient
+    warehouse: Warehouse
+    staging: Staging
+    mailer: Mailer
+    mail_to: str  # DSOP@bits.no in production
+    run: Run
+    say: Callable[[str], None]  # progress for a person; never an identifier
+
+    @property
+    def state(self) -> Place:
+        return self.staging.state
+
+    @property
+    def place(self) -> Place:
+        """The folder of this run's own staged files."""
+        return self.staging.run(self.run.key)
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.state)
+
+    @property
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.clock.now().timestamp()
+
+    def look_up(self, customer_id: int, first: date, last: date) -> bool:
+        """Look a customer up, with patience: one fault does not end a pass of thousands."""
+        return persist(self.clock, lambda: self.register.look_up(customer_id, first, last))

@@ -1,0 +1,1 @@
+"""The steps of a load as Airflow operators."""

@@ -1,0 +1,73 @@
+"""A person's decision, asked only when a guard or the run's params want one."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+RESPONSE_TIMEOUT = timedelta(hours=12)
+
+
+class KfrApproveChangesOperator(ApprovalOperator):
+    """
+    Ask a person to approve the plan, by its figures; return at once when nothing needs a person.
+
+    The answer is bound to the plan's fingerprint: what was approved is what runs.
+
+    :param planned_by: task id of the plan of the same Dag.
+    """
+
+    def __init__(self, *, planned_by: str, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Approve the changes to Kundeforholdsregisteret",
+            fail_on_reject=True,
+            response_timeout=RESPONSE_TIMEOUT,
+            retries=0,
+            **kwargs,
+        )
+        self.planned_by = planned_by
+
+    def execute(self, context: Any) -> Any:
+        plan = self._plan(context)
+        if not plan["needs_person"]:
+            return {"approved": plan["fingerprint"], "by": "guards"}
+        self.body = _body(plan)
+        context["task_state_store"].set("asked", plan["fingerprint"])
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        from kfr.register.errors import Fatal
+
+        plan = self._plan(context)
+        if context["task_state_store"].get("asked") != plan["fingerprint"]:
+            raise Fatal(
+                "The plan changed while it was being approved, so the answer does not count. Clear this task."
+            )
+        answer = super().execute_complete(context, event)
+        return {"approved": plan["fingerprint"], "by": str(answer.get("responded_by_user"))}
+
+    def _plan(self, context: Any) -> dict[str, Any]:
+        plan: dict[str, Any] = context["ti"].xcom_pull(task_ids=self.planned_by, key="plan")
+        return plan
+
+
+def _body(plan: dict[str, Any]) -> str:
+    forecast = plan["forecast"]
+    findings = (
+        "\n".join(f"- **{f['code']}**: {f['message']}" for f in plan["findings"]) or "- asked for by the run"
+    )
+    return f"""As of {plan["as_of"]}.
+
+| | |
+|---|---|
+| to add | {plan["added"]:,} |
+| start changed | {plan["start_changed"]:,} |
+| unchanged | {plan["unchanged"]:,} |
+| to remove | {plan["removals"]:,} |
+| files | {forecast["files"]:,} |
+| loaded by | {forecast["ends_at"]} |
+
+Why a person is asked:
+
+{findings}
+"""

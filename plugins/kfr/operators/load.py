@@ -1,0 +1,165 @@
+"""The steps of a load that run and end, one operator each. The work is in `kfr.load`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSkipException
+
+from kfr.operators.pool import require_pool
+from kfr.operators.step import KfrStepOperator
+from kfr.register.errors import ConfigurationError, Fatal
+
+if TYPE_CHECKING:
+    from kfr.load.world import World
+
+
+SECRET_FIELDS = frozenset(
+    {"keystore", "staging_key"}
+)  # of the connection; Airflow does not know that they are secret
+
+
+class KfrReadinessOperator(KfrStepOperator):
+    """Fail in seconds, with the remedy, when anything that the load needs is not in place."""
+
+    def execute(self, context: Any) -> Any:
+        require_pool(context)
+        _require_masking()
+        return super().execute(context)
+
+    def step(self, world: "World") -> list[str]:
+        from kfr.load.readiness import check
+
+        return check(world)
+
+
+class KfrExtractOperator(KfrStepOperator):
+    """Read every agreement from the warehouse and fold it into relationships."""
+
+    def step(self, world: "World") -> dict[str, Any]:
+        from kfr.load.extract import extract_relationships
+
+        found = extract_relationships(world)
+        return {"as_of": found.as_of.isoformat(), "rows": found.counts, "rejected": found.rejected}
+
+
+class KfrPlanOperator(KfrStepOperator):
+    """
+    Plan what has to be sent, and stage the batch files; XCom gets the figures and the files' labels.
+
+    :param first_load: whether the register is expected to be empty.
+    """
+
+    def __init__(self, *, first_load: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first_load = first_load
+
+    def execute(self, context: Any) -> list[str]:
+        from kfr.load.planning import needs_person, plan
+
+        with self.world(context) as world:
+            result = plan(world, first_load=self.first_load)
+            context["ti"].xcom_push("plan", {**asdict(result), "needs_person": needs_person(world, result)})
+            return result.labels
+
+
+class KfrAnnounceOperator(KfrStepOperator):
+    """Tell Bits first when over 100,000 relationships go in a day. A dry run ends here."""
+
+    def step(self, world: "World") -> list[str]:
+        from kfr.load.confirmation import announce_volume
+
+        if world.run.dry_run:
+            raise AirflowSkipException("Dry run: nothing is sent. The plan is in the log and in XCom.")
+        return announce_volume(world)
+
+
+class KfrRemoveEndedOperator(KfrStepOperator):
+    """Remove the customers who ended, once every file is proven to be loaded."""
+
+    def step(self, world: "World") -> dict[str, int]:
+        from kfr.load.removal import remove_ended
+
+        return asdict(remove_ended(world))
+
+
+class KfrVerifyOperator(KfrStepOperator):
+    """Prove the load by looking a sample of each stratum up."""
+
+    def step(self, world: "World") -> dict[str, Any]:
+        from kfr.load.verification import verify
+
+        return asdict(verify(world))
+
+
+class KfrConfirmOperator(KfrStepOperator):
+    """Mail D-4 to Bits, for a load that is proven; XCom gets the Message-ID."""
+
+    def step(self, world: "World") -> str:
+        from kfr.load.confirmation import send_confirmation
+
+        return send_confirmation(world)
+
+
+class KfrRecordMirrorOperator(KfrStepOperator):
+    """
+    Record what is proven, also when the run fails; then fail unless the load was verified.
+
+    :param verified_by: task id of the verification of the same Dag.
+    """
+
+    def __init__(self, *, verified_by: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verified_by = verified_by
+
+    def step(self, world: "World") -> dict[str, Any]:
+        from kfr.load import lease, mirror, report
+
+        if world.run.dry_run:
+            raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
+        if not lease.is_held(world):
+            return {}
+        held = mirror.record(world)
+        report.build(world)
+        world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
+        return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        counts: dict[str, Any] = super().execute(context)
+        dag_run = context["dag_run"]
+        states = context["ti"].get_task_states(
+            dag_id=dag_run.dag_id, task_ids=[self.verified_by], run_ids=[dag_run.run_id]
+        )
+        if states.get(dag_run.run_id, {}).get(self.verified_by) != "success":
+            raise Fatal(
+                "The load is not verified, so this run is not green. What is proven is in the mirror. See the "
+                "failed tasks, then clear them."
+            )
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = counts
+        return counts
+
+
+class KfrReleaseOperator(KfrStepOperator):
+    """Give the register back to the next writer."""
+
+    def step(self, world: "World") -> bool:
+        from kfr.load.lease import release
+
+        return release(world)
+
+
+class KfrRemoveStagedFilesOperator(KfrStepOperator):
+    """Delete the run's staged files: they hold the whole population, sealed, and are not needed any more."""
+
+    def step(self, world: "World") -> int:
+        return world.place.remove_all()
+
+
+def _require_masking() -> None:
+    names = conf.get("core", "sensitive_var_conn_names", fallback="")
+    if missing := SECRET_FIELDS - {name.strip() for name in names.split(",")}:
+        raise ConfigurationError(
+            f"Airflow does not mask the connection's {' and '.join(sorted(missing))} in its logs and pages. Set "
+            f"[core] sensitive_var_conn_names to {','.join(sorted(SECRET_FIELDS))}, on every component."
+        )

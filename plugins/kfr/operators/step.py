@@ -1,0 +1,90 @@
+"""What every step of a load has in common as an Airflow operator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
+from airflow.sdk.configuration import conf
+
+from kfr.register.errors import Fatal, KfrError, Refused
+
+if TYPE_CHECKING:
+    from kfr.load.world import World
+
+SQL_FOLDER = Path("include") / "sql"
+FILES_AT_ONCE = 2  # so that the register never idles while one file is proven
+
+# What may be looked up at the same time: the files in flight and the arrivals. Each takes its share, so that
+# no task has to know of the others and the connection's rate is kept.
+SHARE_WHILE_LOADING = 1 / (FILES_AT_ONCE + 1)
+
+
+class KfrRetryPolicy(RetryPolicy):
+    """
+    Retry by what the class of an error says may be done (see `kfr.register.errors`).
+
+    :param delay: before the first retry; the task doubles it at each. An error that says when to ask again, later
+        than that, is retried then: a `Retry-After`, or the time at which a file must have settled.
+    """
+
+    def __init__(self, delay: timedelta) -> None:
+        self.delay = delay
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
+    ) -> RetryDecision:
+        del max_tries, context
+        if isinstance(exception, Fatal):
+            return RetryDecision.fail("a person must change something")
+        if isinstance(exception, Refused):
+            return RetryDecision.fail("it would be refused again")
+        wanted = timedelta(seconds=(isinstance(exception, KfrError) and exception.retry_after) or 0)
+        if wanted > self.delay * 2 ** (try_number - 1):
+            return RetryDecision.retry(wanted, "not before this can help")
+        return RetryDecision.default()
+
+
+def retrying() -> dict[str, Any]:
+    """How every task of a load retries, for a Dag's `default_args`."""
+    delay = timedelta(seconds=conf.getint("kfr", "retry_seconds", fallback=60))
+    return {
+        "retries": conf.getint("kfr", "retries", fallback=5),
+        "retry_delay": delay,
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(hours=1),
+        "retry_policy": KfrRetryPolicy(delay),
+    }
+
+
+class KfrStepOperator(BaseOperator):
+    """
+    Run one step of a load in the world of its run.
+
+    :param sql_folder: folder of the warehouse's SQL files, relative to the Dag file's parent or absolute.
+    """
+
+    share = 1.0  # of the connection's request rate
+
+    def __init__(self, *, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sql_folder = str(sql_folder)
+
+    @contextmanager
+    def world(self, context: Any) -> Iterator["World"]:
+        """The world of this task, for the length of a step."""
+        from kfr.hooks.world import world_of
+
+        with world_of(context, sql_folder=self.sql_folder, share=self.share, say=self.log.info) as world:
+            yield world
+
+    def execute(self, context: Any) -> Any:
+        """Run the step; what it returns goes to XCom, so it holds counts and labels only."""
+        with self.world(context) as world:
+            return self.step(world)
+
+    def step(self, world: "World") -> Any:
+        """What this operator does."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Waiting that gives its slot back."""

@@ -1,0 +1,99 @@
+"""Waiting for the register, and for a load's end, without holding a slot."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator
+from airflow.sdk.configuration import conf
+
+from kfr.links.register import LeaseHolderLink
+from kfr.operators.pool import POOL
+from kfr.operators.step import SHARE_WHILE_LOADING, SQL_FOLDER
+
+if TYPE_CHECKING:
+    from kfr.load.lease import Lease
+
+ACTIVE = ["queued", "running"]  # states of a run
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+class KfrAcquireSensor(BaseSensorOperator):
+    """
+    Take the lease: one writer at a time for an institution.
+
+    :param first_load: whether the institution's state may be begun here.
+    """
+
+    operator_extra_links = (LeaseHolderLink(),)
+    holder: "Lease | None" = None  # who keeps this run waiting, for the link
+
+    def __init__(
+        self, *, first_load: bool = False, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            mode="reschedule",
+            poke_interval=conf.getint("kfr", "lease_seconds", fallback=60),
+            timeout=timedelta(days=7).total_seconds(),
+            pool=POOL,
+            **kwargs,
+        )
+        self.first_load = first_load
+        self.sql_folder = str(sql_folder)
+
+    def poke(self, context: Any) -> bool:
+        from kfr.hooks.world import world_of
+        from kfr.load import lease
+
+        def finished(holder: "Lease") -> bool:
+            """Whether the holder's run is over or gone; trouble in asking is an error, never a yes."""
+            active: int = context["ti"].get_dr_count(
+                dag_id=holder.dag_id, run_ids=[holder.run_id], states=ACTIVE
+            )
+            return active == 0
+
+        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+            if world.run.dry_run:
+                self.log.info("Dry run: nothing is written, so the register is not taken.")
+                return True
+            heartbeat = conf.getint("kfr", "heartbeat_seconds", fallback=300)
+            taken = lease.acquire(
+                world, finished=finished, heartbeat_seconds=heartbeat, first_load=self.first_load
+            )
+            self.holder = None if taken else lease.current(world)
+            return taken is not None
+
+
+class KfrArrivalsSensor(BaseSensorOperator):
+    """
+    Register those who arrive during the load, one pass a poke, until every file has come to an end.
+
+    :param uploaded_by: task id of the mapped upload of the same Dag.
+    """
+
+    def __init__(self, *, uploaded_by: str, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
+        super().__init__(
+            mode="reschedule",
+            poke_interval=conf.getint("kfr", "arrivals_seconds", fallback=300),
+            timeout=timedelta(days=14).total_seconds(),
+            **kwargs,
+        )
+        self.uploaded_by = uploaded_by
+        self.sql_folder = str(sql_folder)
+
+    def poke(self, context: Any) -> bool:
+        from kfr.hooks.world import world_of
+        from kfr.load.arrivals import register_arrivals
+
+        dag_run = context["dag_run"]
+        states = (
+            context["ti"]
+            .get_task_states(dag_id=dag_run.dag_id, task_ids=[self.uploaded_by], run_ids=[dag_run.run_id])
+            .get(dag_run.run_id, {})
+        )
+        over = all(state in ENDED for state in states.values())
+        with world_of(
+            context, sql_folder=self.sql_folder, share=SHARE_WHILE_LOADING, say=self.log.info
+        ) as world:
+            register_arrivals(world)
+        return over

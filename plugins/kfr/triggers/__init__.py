@@ -1,0 +1,1 @@
+"""Waiting for the register without a worker."""
