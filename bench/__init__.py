@@ -1,0 +1,1 @@
+"""Speed and memory of the heavy steps, measured against a floor in the same run."""

@@ -1,0 +1,291 @@
+"""A bank with an Airflow in this process: the simulator over HTTP and SMTP, a DuckDB warehouse, virtual time.
+
+Nothing but time is replaced: `SystemClock` is turned, so that an hour of loading takes no time. A run is played
+as `dag.test()` plays it, but it can stop before a task and go on, and its tasks can be cleared, by Airflow's own code.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.sdk import DAG
+from airflow.sdk.definitions.dag import _run_task
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState, TaskInstanceState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+from kfr.clock import SystemClock, oslo_today
+from kfr.load.staging import Place, Staging
+from kfr.relationships.packing import ids_of
+from tests import environment, keystores
+from tests.simulator import Simulator, VirtualClock
+from tests.simulator.http_front import HttpFront
+from tests.warehouse.churn import Change, Churn
+from tests.warehouse.generator import generate
+from tests.warehouse.loading import into_duckdb
+from tests.warehouse.truth import truth_of
+
+RELATIONSHIPS = 200
+SEED = 3
+SAMPLE_SIZE = 50
+MAX_BATCH_BYTES = 3_000  # two files
+RATE = 250.0
+MAX_TURNS = 200  # of the scheduling loop; a run takes about twenty
+CLIENT_ID = "3f0b2f6a-5a57-4b0e-9d0a-1c6f3f0a7d11"
+OPTIONS = {"max_batch_bytes": MAX_BATCH_BYTES, "retries": 0, "arrivals_seconds": 0, "lease_seconds": 0}
+TRIGGERED = {"approval": "never"}  # of 200 relationships any few removals are a large share
+
+
+@dataclass
+class Bank:
+    """One institution, its register and its warehouse, from before the first load."""
+
+    dag: DAG
+    scheduler_dag: SerializedDAG
+    simulator: Simulator
+    clock: VirtualClock
+    database: Path
+    churn: Churn
+    staging: Staging
+    folder: Path
+    patch: pytest.MonkeyPatch = field(repr=False)
+
+    def trigger(self, **params: Any) -> "Run":
+        """Start a run as over REST, without a logical date; nothing of it has run yet."""
+        with create_session() as session:
+            run_id = f"manual__{len(session.query(DagRun).all())}"
+            self.scheduler_dag.create_dagrun(
+                run_id=run_id,
+                run_after=datetime.now(UTC),
+                conf={**TRIGGERED, **params},
+                run_type=DagRunType.MANUAL,
+                triggered_by=DagRunTriggeredByType.TEST,
+                triggering_user_name="dag_test",
+                state=DagRunState.RUNNING,
+                start_date=datetime.now(UTC),
+                session=session,
+            )
+        return Run(self, run_id)
+
+    def change(self, changes: list[Change]) -> list[int]:
+        """Let customers come and go in the warehouse; return who."""
+        for change in changes:
+            self.execute(change.statement)
+        return [int(change.customer_id) for change in changes]
+
+    def execute(self, statement: str) -> None:
+        with duckdb.connect(str(self.database)) as database:
+            database.execute(statement)
+
+    @property
+    def today(self) -> date:
+        return oslo_today(self.clock)
+
+    @property
+    def register(self) -> dict[int, date]:
+        """Who is registered now, and since when."""
+        return {who: start for who, (start, end) in self.simulator.relationships().items() if end is None}
+
+    @property
+    def wanted(self) -> dict[int, date | None]:
+        """Who should be, and since when, by SQL that shares nothing with the package."""
+        with duckdb.connect(str(self.database)) as database:
+            agreements = database.sql("FROM agreements").to_arrow_table()
+        rows = truth_of(agreements, self.today).register.to_pylist()
+        return {int(row["customer_id"]): row["started_on"] for row in rows}
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the register equals the warehouse: the same customers, and the starts where they are known."""
+        wanted, register = self.wanted, self.register
+        return wanted.keys() == register.keys() and all(
+            start in (None, register[who]) for who, start in wanted.items()
+        )
+
+    @property
+    def proven(self) -> set[int]:
+        """Whom the mirror holds as proven; nobody before there is a mirror."""
+        if not self.state.exists("mirror"):
+            return set()
+        version = self.state.read_json("mirror")["version"]
+        return set(ids_of(self.state.read_array(f"mirrors/{version:08d}.proven")).tolist())
+
+    @property
+    def state(self) -> Place:
+        return self.staging.state
+
+    @property
+    def staged_files(self) -> list[Path]:
+        runs = self.folder / "staging" / "test" / keystores.ORGANISATION / "runs"
+        return [path for path in runs.rglob("*") if path.is_file()]
+
+    @property
+    def d4_mails(self) -> list[str]:
+        """The Message-IDs of the confirmations that arrived."""
+        return [mail.message_id for mail in self.simulator.mails if mail.subject.startswith("D-4")]
+
+    def sent(self, *kinds: str) -> list[Any]:
+        """What the register was asked to change."""
+        kinds = kinds or ("file_accepted", "register_one", "remove_one")
+        return [event for event in self.simulator.log if event.kind in kinds]
+
+
+@dataclass
+class Run:
+    """One run of the Dag."""
+
+    bank: Bank
+    run_id: str
+
+    def go(self, *, until: str | None = None) -> str:
+        """Play the run until it ends, a person must answer, or `until` is about to start; return its state."""
+        with create_session() as session:
+            run = self._read(session)
+            for _ in range(MAX_TURNS):
+                run.update_state(session=session)
+                ready = self._ready(run, session)
+                if run.state != DagRunState.RUNNING:
+                    return str(run.state)
+                if not ready and "awaiting_input" in self.states.values():
+                    return str(run.state)
+                for ti in ready:
+                    if ti.task_id == until:
+                        return str(run.state)
+                    _run_task(ti=ti, task=self.bank.dag.task_dict[ti.task_id], run_triggerer=True)
+                session.expire_all()
+        raise AssertionError(f"the run does not end: {self.states}")
+
+    def _ready(self, run: DagRun, session: Any) -> list[TaskInstance]:
+        """What the scheduler would start now, the mapped files first, as a busy Airflow might."""
+        decision = run.task_instance_scheduling_decisions(session=session)
+        for ti in decision.schedulable_tis:
+            ti.try_number += ti.state != TaskInstanceState.UP_FOR_RESCHEDULE
+            ti.state = TaskInstanceState.SCHEDULED
+        session.commit()
+        order = list(self.bank.dag.task_dict)
+        ready = [ti for ti in run.get_task_instances(session=session) if ti.state == TaskInstanceState.SCHEDULED]
+        return sorted(ready, key=lambda ti: (order.index(ti.task_id), ti.map_index))
+
+    def _read(self, session: Any) -> DagRun:
+        run: DagRun = session.query(DagRun).filter_by(dag_id=self.bank.dag.dag_id, run_id=self.run_id).one()
+        run.dag = self.bank.scheduler_dag
+        return run
+
+    def clear(self, *task_ids: str, downstream: bool = True) -> set[str]:
+        """Clear tasks and what follows, as a person does in the UI; return the ids of all that were cleared."""
+        from airflow.api_fastapi.core_api.datamodels.task_instances import ClearTaskInstancesBody
+        from airflow.api_fastapi.core_api.routes.public.task_instances import post_clear_task_instances
+        from airflow.models.dagbag import DBDagBag
+
+        body = ClearTaskInstancesBody(
+            dry_run=False,
+            only_failed=False,
+            dag_run_id=self.run_id,
+            task_ids=list(task_ids),
+            include_downstream=downstream,
+        )
+        with create_session() as session:
+            answer = post_clear_task_instances(self.bank.dag.dag_id, DBDagBag(), body, session, None)
+            self._read(session).set_state(DagRunState.RUNNING)  # the scheduler's part
+            return {ti.task_id for ti in answer.task_instances}
+
+    def answer(self, task_id: str, option: str) -> None:
+        """Answer a task that waits for a person."""
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+        from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+
+        body = UpdateHITLDetailPayload(chosen_options=[option], params_input={})
+        person = SimpleAuthManagerUser(username="kari", role="admin")
+        with create_session() as session:
+            update_hitl_detail(self.bank.dag.dag_id, self.run_id, task_id, body, person, session)
+
+    @property
+    def states(self) -> dict[str, str | None]:
+        """The state of each task; of a mapped one the worst."""
+        with create_session() as session:
+            rows = session.query(TaskInstance.task_id, TaskInstance.state).filter_by(run_id=self.run_id).all()
+        found: dict[str, str | None] = {}
+        for task_id, state in rows:
+            if found.get(task_id) != "failed":
+                found[task_id] = state
+        return found
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        from airflow.models.xcom import XComModel
+
+        with create_session() as session:
+            rows = XComModel.get_many(task_ids=[task_id], key=key, run_id=self.run_id, dag_ids=[self.bank.dag.dag_id])
+            return [json.loads(row.value) for row in session.scalars(rows)]
+
+
+@contextmanager
+def open_bank(
+    dag: DAG, scheduler_dag: SerializedDAG, folder: Path, patch: pytest.MonkeyPatch, seed: int = SEED
+) -> Iterator[Bank]:
+    """Open a bank in an empty folder; its environment variables are this process's until `patch` is undone."""
+    clock = VirtualClock(datetime.now(UTC).replace(hour=9, minute=0))  # well away from midnight in Oslo
+    turn(clock, patch)
+    made = generate(RELATIONSHIPS, seed, oslo_today(clock))
+    database = folder / "warehouse.duckdb"
+    into_duckdb(made.agreements, database)
+    keystore = folder / "keystore.p12"
+    keystore.write_bytes(keystores.make_keystore())
+    simulator = Simulator(clock=clock, fid=keystores.ORGANISATION, rows_per_second=RATE, client_id=CLIENT_ID)
+    with HttpFront(simulator) as front:
+        stand = environment.Stand(
+            url=front.url,
+            base_url=simulator.base_url,
+            issuer=simulator.issuer,
+            fid=simulator.fid,
+            client_id=CLIENT_ID,
+            keystore=str(keystore),
+            keystore_password=keystores.PASSWORD,
+            smtp_port=front.smtp_port,
+            rows_per_second=RATE,
+        )
+        variables = environment.environment(
+            stand=stand,
+            warehouse=environment.duckdb_warehouse(database),
+            staging=folder / "staging",
+            fields={"sample_size": SAMPLE_SIZE},
+            options=OPTIONS,
+        )
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        key = json.loads(variables["AIRFLOW_CONN_KFR_DEFAULT"])["extra"]["staging_key"]
+        yield Bank(
+            dag=dag,
+            scheduler_dag=scheduler_dag,
+            simulator=simulator,
+            clock=clock,
+            database=database,
+            churn=Churn(made, seed, oslo_today(clock)),
+            staging=Staging(
+                folder / "staging", base64.b64decode(key), environment="test", fid=keystores.ORGANISATION
+            ),
+            folder=folder,
+            patch=patch,
+        )
+
+
+def turn(clock: VirtualClock, patch: pytest.MonkeyPatch) -> None:
+    """Let the package live in virtual time: whoever waits turns the clock."""
+    methods: dict[str, Callable[..., Any]] = {
+        "now": lambda _: clock.now(),
+        "monotonic": lambda _: clock.monotonic(),
+        "sleep": lambda _, seconds: clock.sleep(seconds),
+        "asleep": lambda _, seconds: clock.asleep(seconds),
+    }
+    for name, method in methods.items():
+        patch.setattr(SystemClock, name, method)

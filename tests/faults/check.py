@@ -1,0 +1,98 @@
+"""The promises, checked from outside: the simulator's log and state, the mails, what was said, what lies on disk."""
+
+import re
+from datetime import date
+
+from kfr.clock import oslo_today
+from tests.faults.institution import Institution
+from tests.faults.play import Play
+
+LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f-])\d{11}(?![0-9A-Fa-f-])|(?<![0-9A-Fa-f-])\d{9}(?![0-9A-Fa-f-])")
+
+
+def broken_promises(institution: Institution, play: Play) -> list[str]:
+    """What does not hold after a run (green or not); empty when all is well."""
+    return [
+        *_removals_before_loading(institution),
+        *_mails(institution, play),
+        *_identifiers_outside(institution, play),
+        *_needless_refusals(institution),
+        *(_differences(institution) if play.green else []),
+    ]
+
+
+def _differences(institution: Institution) -> list[str]:
+    """Promise 4, 5 and 7: green means equal, also when all that was accepted has loaded and a day has passed."""
+    simulator, clock = institution.simulator, institution.clock
+    desired = {int(customer): start for customer, start in institution.desired().items()}
+    while simulator.pending_rows:
+        clock.advance(3600)
+    clock.advance(24 * 3600)  # a removal may show for the rest of its day
+    today = oslo_today(clock)
+    held = {c: period for c, period in simulator.relationships().items() if _active(period, today)}
+    problems = []
+    if missing := desired.keys() - held.keys():
+        problems.append(f"5: {len(missing)} missing in the register")
+    if left := held.keys() - desired.keys():
+        problems.append(f"5: {len(left)} left over in the register")
+    singles = {e.customer_id for e in simulator.log if e.operation == "register_one"}
+    wrong = [c for c in desired.keys() & held.keys() - singles if desired[c] and held[c][0] != desired[c]]
+    return [*problems, *([f"5: {len(wrong)} with another start"] if wrong else [])]
+
+
+def _active(period: tuple[date, date | None], today: date) -> bool:
+    return period[1] is None or period[1] > today
+
+
+def _removals_before_loading(institution: Institution) -> list[str]:
+    """Promise 3: no DELETE between a file's acceptance and its loading, twice loaded ones included."""
+    loading: dict[int, int] = {}
+    problems = []
+    for event in institution.simulator.log:
+        if event.kind == "file_accepted" and event.fault != "file_dropped":
+            loading[event.file or 0] = loading.get(event.file or 0, 0) + (
+                2 if event.fault == "file_loaded_twice" else 1
+            )
+        elif event.kind == "file_loaded":
+            loading[event.file or 0] -= 1
+        elif event.operation == "remove_one" and any(loading.values()):
+            problems.append(
+                f"3: a DELETE at {event.at} while file {[f for f, n in loading.items() if n]} was loading"
+            )
+    return problems[:3]
+
+
+def _mails(institution: Institution, play: Play) -> list[str]:
+    d4 = [m for m in institution.simulator.mails if m.subject.startswith("D-4")]
+    problems = []
+    if len({m.message_id for m in d4}) > 1 or len(d4) > 2:
+        problems.append(f"7: D-4 was sent {len(d4)} times")
+    if d4 and play.states.get("verify_register") != "success":
+        problems.append("7: D-4 was sent for a load that is not verified")
+    if play.green and not play.run.dry_run and not d4:
+        problems.append("7: a green first load without D-4")
+    return problems
+
+
+def _identifiers_outside(institution: Institution, play: Play) -> list[str]:
+    """Promise 8: in what was said, in errors and mails, and in clear at rest."""
+    customers = {a.customer.strip() for a in institution.warehouse.agreements_held}
+    texts = [*institution.said, *play.errors, *(f"{m.subject} {m.text}" for m in institution.simulator.mails)]
+    problems = ["8: an identifier was said" for text in texts if customers & set(LONG_NUMBER.findall(text))]
+    some = [c.encode() for c in sorted(customers) if len(c) == 11][:20]
+    for path in institution.folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            problems += [f"8: an identifier in clear in {path.name}" for c in some if c in content]
+        problems += [f"8: an identifier in a file name {path.name}" for c in some if c.decode() in path.name]
+    return problems[:3]
+
+
+def _needless_refusals(institution: Institution) -> list[str]:
+    """Promise 2 and 9: nothing that we sent was against the contract."""
+    refused = [
+        e
+        for e in institution.simulator.log
+        if e.kind == "refused" and not e.fault and e.code not in ("KFR-008", "KFR-001", "ERR-001")
+    ]
+    return [f"2: {e.operation} refused, {e.status} {e.code}" for e in refused][:3]

@@ -1,0 +1,240 @@
+"""Plays `kfr_initial_load` in virtual time: the same steps, order, retries and trigger rules as the Dag's."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from kfr.load import (
+    arrivals,
+    confirmation,
+    extract,
+    lease,
+    mirror,
+    planning,
+    readiness,
+    removal,
+    report,
+    upload,
+    verification,
+)
+from kfr.load.ingestion import await_loading, await_settling
+from kfr.load.journal import Journal
+from kfr.load.world import Run, World
+from kfr.register.errors import Fatal, KfrError, Refused
+from tests.faults.fuse import Crash
+from tests.faults.institution import Institution
+
+RETRIES = 5
+RETRY_SECONDS = 60.0
+ARRIVALS_SECONDS = 5.0
+HEARTBEAT_SECONDS = 300.0
+
+
+@dataclass
+class Play:
+    """One Dag run. `states` has what became of each task; a cleared run plays on where it failed."""
+
+    institution: Institution
+    run: Run
+    states: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    approve: Callable[[planning.Plan], bool] = lambda _: True
+    on_task: Callable[[str], None] = lambda _: None  # called before each try of a task
+    over: bool = False
+
+    @property
+    def green(self) -> bool:
+        """As Airflow sees it: the leaves decide."""
+        return self.states.get("remove_staged_files") == "success"
+
+    def clear(self) -> None:
+        """A person clears what failed, and acquire_register with it."""
+        self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
+        for task in ("acquire_register", "record_mirror", "release_register", "remove_staged_files"):
+            self.states.pop(task, None)
+        self.over = False
+
+    def play(self) -> bool:
+        """Run to the end; return whether the run is green."""
+        self._simple("check_readiness", [], readiness.check)
+        self._simple("acquire_register", ["check_readiness"], self._acquire)
+        self._simple("extract_relationships", ["acquire_register"], extract.extract_relationships)
+        self._simple("plan_changes", ["extract_relationships"], lambda w: planning.plan(w, first_load=True))
+        if self.run.dry_run and self.states["plan_changes"] == "success":
+            for task in (
+                "announce_volume",
+                "approve_changes",
+                "upload_batch_file",
+                "register_arrivals",
+                "close_arrivals",
+                "remove_ended",
+                "verify_register",
+                "send_confirmation",
+            ):
+                self.states[task] = "skipped"
+        else:
+            self._simple("announce_volume", ["plan_changes"], confirmation.announce_volume)
+            self._simple("approve_changes", ["announce_volume"], self._approve)
+            asyncio.run(self._load())
+            self._simple("remove_ended", ["close_arrivals"], removal.remove_ended)
+            self._simple("verify_register", ["remove_ended"], verification.verify)
+            self._simple("send_confirmation", ["verify_register"], confirmation.send_confirmation)
+        self._try("record_mirror", self._record, retries=0)
+        self._try("release_register", lease.release)
+        if self.states["record_mirror"] == "success" and not self._failed("send_confirmation"):
+            self._try("remove_staged_files", lambda w: w.place.remove_all())
+        else:
+            self.states["remove_staged_files"] = "upstream_failed"
+        self.over = True
+        return self.green
+
+    async def _load(self) -> None:
+        labels = planning.read(self._world()).labels if self.states["approve_changes"] == "success" else []
+        if self.states["approve_changes"] != "success":
+            self.states |= dict.fromkeys(
+                ("upload_batch_file", "register_arrivals", "close_arrivals"), "upstream_failed"
+            )
+            return
+        slots = asyncio.Semaphore(planning.FILES_IN_FLIGHT)
+        files = {f"upload_batch_file[{label}]": label for label in labels}
+        pending = [task for task in files if self.states.get(task) != "success"]
+        uploads = asyncio.gather(*(self._in_slot(slots, task, [files[task]]) for task in pending))
+        if self.states.get("register_arrivals") != "success":
+            await asyncio.gather(uploads, self._arrivals(list(files)))
+        else:
+            await uploads
+        bad = [t for t in [*files, "register_arrivals"] if self.states.get(t) != "success"]
+        if bad:
+            self.states["close_arrivals"] = "upstream_failed"
+        elif self.states.get("close_arrivals") != "success":
+            await self._upload("close_arrivals", None)
+
+    async def _in_slot(self, slots: asyncio.Semaphore, task: str, labels: list[str]) -> None:
+        async with slots:
+            await self._upload(task, labels)
+
+    async def _upload(self, task: str, labels: list[str] | None) -> None:
+        """A deferrable task: POST in a worker, wait in a trigger, record in a worker."""
+        for _ in range(RETRIES + 1):
+            self.on_task(task)
+            try:
+                world = self._world()
+                if labels is None:
+                    self.institution.warehouse.settle()
+                mine = labels if labels is not None else arrivals.close_arrivals(world)
+                files = [f for label in mine for f in upload.upload(world, label)]
+                proven, late = await self._wait(files, until_settled=labels is None)
+                world = self._world()
+                for label in mine:
+                    upload.finish(world, label, proven, late)
+            except (KfrError, Crash) as error:
+                if self._stops(task, error):
+                    return
+            else:
+                self.states[task] = "success"
+                return
+            await self.institution.clock.asleep(RETRY_SECONDS)
+
+    async def _wait(
+        self, files: list[str], *, until_settled: bool
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        clock = self.institution.clock
+        journal, rate = Journal(self.institution.staging().state), self.institution.settings.rows_per_second
+        loading = await await_loading(
+            journal,
+            files,
+            clock=clock,
+            look_up=self._look_up,
+            rows_per_second=rate,
+            grace=self.run.loading_grace,
+        )
+        if until_settled and not loading.late:
+            await await_settling(journal, loading.proven, clock=clock, rows_per_second=rate)
+        return loading.proven, loading.late
+
+    async def _look_up(self, customer: int, first: date, last: date) -> bool:
+        """As the trigger does. In one piece: another task's wait must not age a token assertion on its way."""
+        await asyncio.sleep(0)
+        return self._world().look_up(customer, first, last)
+
+    async def _arrivals(self, uploads: list[str]) -> None:
+        tries = 0
+        while True:
+            over = all(self.states.get(t) in ("success", "failed") for t in uploads)
+            self.on_task("register_arrivals")
+            try:
+                arrivals.register_arrivals(self._world())
+            except (KfrError, Crash) as error:
+                tries += 1
+                if self._stops("register_arrivals", error) or tries > RETRIES:
+                    return
+                await self.institution.clock.asleep(RETRY_SECONDS)
+                continue
+            if over:
+                self.states["register_arrivals"] = "success"
+                return
+            await self.institution.clock.asleep(ARRIVALS_SECONDS)
+
+    def _simple(self, task: str, after: list[str], step: Callable[[World], Any]) -> None:
+        if self.states.get(task) in ("success", "skipped"):
+            return
+        if any(self.states.get(t) != "success" for t in after):
+            self.states[task] = "upstream_failed"
+        else:
+            self._try(task, step)
+
+    def _try(self, task: str, step: Callable[[World], Any], retries: int = RETRIES) -> None:
+        for attempt in range(retries + 1):
+            if attempt:
+                self.institution.clock.sleep(RETRY_SECONDS)
+            self.on_task(task)
+            try:
+                step(self._world())
+            except (KfrError, Crash) as error:
+                if self._stops(task, error):
+                    return
+                if isinstance(error, removal.SendsOpen):
+                    self.institution.clock.sleep(error.retry_after or 0)
+            else:
+                self.states[task] = "success"
+                return
+
+    def _stops(self, task: str, error: BaseException) -> bool:
+        """What the Dag's retry policy does with an error; a crash is retried as a lost heartbeat is."""
+        self.errors.append(f"{task}: {type(error).__name__}: {error}")
+        self.institution.fuse.replace()
+        self.states[task] = "failed"
+        return isinstance(error, Fatal | Refused)
+
+    def _acquire(self, world: World) -> None:
+        while (
+            lease.acquire(
+                world, finished=self.institution_over, heartbeat_seconds=HEARTBEAT_SECONDS, first_load=True
+            )
+            is None
+        ):
+            self.institution.clock.sleep(60)
+
+    institution_over: Callable[[lease.Lease], bool] = lambda _: True
+
+    def _approve(self, world: World) -> None:
+        plan = planning.read(world)
+        if planning.needs_person(world, plan) and not self.approve(plan):
+            raise Fatal("rejected")
+
+    def _record(self, world: World) -> None:
+        if world.run.dry_run:
+            return
+        if lease.is_held(world):
+            mirror.record(world)
+            report.build(world)
+        if self.states.get("verify_register") != "success":
+            raise Fatal("The load is not verified.")
+
+    def _failed(self, task: str) -> bool:
+        return self.states.get(task) not in ("success", "skipped")
+
+    def _world(self) -> World:
+        return self.institution.world(self.run)

@@ -1,0 +1,192 @@
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from kfr.hooks.warehouse import MAX_PARAMETERS, SqlWarehouse
+from kfr.load.warehouse import Snapshot, WarehouseError
+from kfr.register.errors import ConfigurationError
+from tests.unit.hooks.conftest import AS_OF, POSTGRES, WAYS
+from tests.warehouse.generator import Generated
+
+Warehouses = Callable[..., SqlWarehouse]
+ORDER = [("customer_id", "ascending"), ("started_on", "ascending"), ("ended_on", "ascending")]
+SCHEMA = pa.schema({"customer_id": pa.string(), "started_on": pa.date32(), "ended_on": pa.date32()})
+INSERT = "INSERT INTO agreements (customer_id, started_on) VALUES ('{added}', DATE '2020-01-01')"
+
+
+def read(snapshot: Snapshot) -> pa.Table:
+    return pa.Table.from_batches(snapshot.batches())
+
+
+def begun(generated: Generated) -> pa.Table:
+    starts = generated.agreements["started_on"]
+    return generated.agreements.filter(pc.or_kleene(pc.less_equal(starts, AS_OF), pc.is_null(starts)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_reading_gives_the_same_rows(way: str, warehouse: Warehouses, generated: Generated):
+    with warehouse(way).agreements(AS_OF) as snapshot:
+        rows = read(snapshot)
+        assert snapshot.expected_rows == len(rows) == generated.truth.rows
+    assert rows.schema.equals(SCHEMA)
+    assert rows.sort_by(ORDER).equals(begun(generated).sort_by(ORDER))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_changed_agreements_are_all_those_of_each_customer_with_a_change(
+    way: str, warehouse: Warehouses, generated: Generated
+):
+    first, last = AS_OF - timedelta(days=60), AS_OF - timedelta(days=30)
+    every = generated.agreements.to_pylist()
+    changed = {
+        row["customer_id"].strip()
+        for row in every
+        if row["customer_id"]
+        and any(day and first <= day <= last for day in (row["started_on"], row["ended_on"]))
+    }
+    expected = [row for row in every if row["customer_id"] and row["customer_id"].strip() in changed]
+
+    with warehouse(way).changed_agreements(first, last) as snapshot:
+        rows = read(snapshot)
+        assert snapshot.expected_rows is None
+    assert rows.sort_by(ORDER).equals(pa.Table.from_pylist(expected, schema=SCHEMA).sort_by(ORDER))
+    assert len(changed) < len(expected)  # or the test shows nothing
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_agreements_of_finds_those_of_more_customers_than_a_statement_binds(
+    way: str, warehouse: Warehouses, generated: Generated
+):
+    asked = generated.truth.register["customer_id"].to_pylist()[: MAX_PARAMETERS + 500]
+    texts = pc.utf8_trim_whitespace(generated.agreements["customer_id"])
+    expected = generated.agreements.filter(pc.is_in(texts, pa.array(asked)))
+
+    found = warehouse(way).agreements_of(asked)
+
+    assert found.sort_by(ORDER).equals(expected.sort_by(ORDER))
+    assert pc.any(pc.greater(found["started_on"], AS_OF)).as_py()  # agreements to come keep a customer
+    assert pc.any(pc.starts_with(found["customer_id"], " ")).as_py()  # blanks do not hide one
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_agreements_of_nobody_are_none(way: str, warehouse: Warehouses):
+    assert warehouse(way).agreements_of([]).equals(SCHEMA.empty_table())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_result_without_rows_still_has_its_columns(way: str, warehouse: Warehouses):
+    with warehouse(way).agreements(date(1700, 1, 1)) as snapshot:
+        batches = list(snapshot.batches())
+    assert [batch.schema for batch in batches[:1]] == [SCHEMA]
+
+
+@pytest.mark.parametrize("way", ["adbc", "duckdb", "postgres", "psycopg2"])
+def test_rows_written_while_reading_are_in_neither_count_nor_rows(
+    way: str, warehouse: Warehouses, execute: Callable[[str, str], None], generated: Generated
+):
+    with warehouse(way).agreements(AS_OF) as snapshot:
+        execute(way, INSERT)  # after the count
+        batches = snapshot.batches()
+        rows = next(batches).num_rows
+        execute(way, INSERT)  # between two batches
+        rows += sum(batch.num_rows for batch in batches)
+        assert rows == snapshot.expected_rows == generated.truth.rows
+    with warehouse(way).agreements(AS_OF) as snapshot:
+        assert snapshot.expected_rows == generated.truth.rows + 2
+
+
+def test_without_snapshots_a_change_while_reading_is_told(
+    warehouse: Warehouses, execute: Callable[[str, str], None]
+):
+    with warehouse("plain").agreements(AS_OF) as snapshot:
+        execute("plain", INSERT)
+        with pytest.raises(WarehouseError, match="changed while they were read"):
+            read(snapshot)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_columns_may_stand_in_any_order_and_case_beside_others(way: str, warehouse: Warehouses):
+    sql = """
+        SELECT ['a', 'b'] AS more, CAST('2020-01-02 00:00' AS timestamp) AS STARTED_ON, 7 AS branch,
+            CAST(NULL AS date) AS "Ended_On", '01888888888' AS "CUSTOMER_ID", CAST(3.5 AS numeric(5, 2)) AS x;
+    """
+    sql = sql.replace("['a', 'b']", "ARRAY['a', 'b']" if way in POSTGRES else "['a', 'b']")
+    with warehouse(way, agreements=sql).agreements(AS_OF) as snapshot:
+        assert read(snapshot).to_pylist() == [
+            {"customer_id": "01888888888", "started_on": date(2020, 1, 2), "ended_on": None}
+        ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_remark_may_end_the_file(way: str, warehouse: Warehouses, generated: Generated):
+    count = "SELECT count(*) FROM agreements -- all of them"
+    with warehouse(way, count_agreements=count).agreements(AS_OF) as snapshot:
+        assert snapshot.expected_rows == len(generated.agreements)
+
+
+@pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor", "realdictcursor"])
+def test_a_connection_with_a_special_cursor_reads_the_same(
+    cursor: str, warehouse: Warehouses, generated: Generated, monkeypatch: pytest.MonkeyPatch
+):
+    import json
+    import os
+
+    built = warehouse("psycopg2")
+    connection = json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE_PSYCOPG2"]) | {"extra": {"cursor": cursor}}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_PSYCOPG2", json.dumps(connection))
+    with built.agreements(AS_OF) as snapshot:
+        assert read(snapshot).sort_by(ORDER).equals(begun(generated).sort_by(ORDER))
+
+
+def test_leaving_early_ends_the_query_and_the_thread(warehouse: Warehouses):
+    slow = """
+        SELECT '01888888888' AS customer_id, DATE '2020-01-01' AS started_on, NULL::date AS ended_on
+        FROM generate_series(1, 200002) AS g WHERE g <= 200000 OR pg_sleep(30) IS NOT NULL
+    """
+    began = time.monotonic()
+    with warehouse("adbc", agreements=slow).agreements(AS_OF) as snapshot:
+        batches = snapshot.batches()
+        while next(batches).num_rows == 0:
+            pass
+    assert time.monotonic() - began < 20
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("kfr-warehouse")]
+
+
+@pytest.mark.parametrize("way", ["adbc", "duckdb", "postgres"])
+def test_a_consumer_that_fails_is_not_hidden_by_the_closing(way: str, warehouse: Warehouses):
+    with pytest.raises(ZeroDivisionError), warehouse(way).agreements(AS_OF) as snapshot:  # noqa: PT012
+        for batch in snapshot.batches():
+            assert batch.num_rows // 0
+
+
+def test_importing_the_hook_loads_neither_pandas_nor_pyarrow_nor_a_driver():
+    code = (
+        "import sys, kfr.hooks.warehouse, kfr.load.warehouse\n"
+        "heavy = {'pandas', 'pyarrow', 'numpy', 'duckdb', 'psycopg', 'adbc_driver_manager'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "agreements.sql is not in the folder"),
+        ("SELECT '{{ day }}'", "'day' is undefined"),
+        ("SELECT 1\nFROM {% if %}", "agreements.sql, line 2, does not render"),
+        ("{% include 'more.sql' %}", "more.sql is not in the folder"),
+        ("SELECT {{ as_of - 1 }}", "TypeError"),
+    ],
+)
+def test_a_file_that_does_not_render_is_named(text: str | None, told: str, warehouse: Warehouses):
+    with pytest.raises(ConfigurationError) as refused, warehouse("duckdb", agreements=text).agreements(AS_OF):
+        pass
+    assert told in str(refused.value)
+    assert text is None or "include" in text or "It may use: as_of" in str(refused.value)
