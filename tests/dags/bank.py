@@ -173,7 +173,9 @@ class Run:
             ti.state = TaskInstanceState.SCHEDULED
         session.commit()
         order = list(self.bank.dag.task_dict)
-        ready = [ti for ti in run.get_task_instances(session=session) if ti.state == TaskInstanceState.SCHEDULED]
+        ready = [
+            ti for ti in run.get_task_instances(session=session) if ti.state == TaskInstanceState.SCHEDULED
+        ]
         return sorted(ready, key=lambda ti: (order.index(ti.task_id), ti.map_index))
 
     def _read(self, session: Any) -> DagRun:
@@ -225,7 +227,9 @@ class Run:
         from airflow.models.xcom import XComModel
 
         with create_session() as session:
-            rows = XComModel.get_many(task_ids=[task_id], key=key, run_id=self.run_id, dag_ids=[self.bank.dag.dag_id])
+            rows = XComModel.get_many(
+                task_ids=[task_id], key=key, run_id=self.run_id, dag_ids=[self.bank.dag.dag_id]
+            )
             return [json.loads(row.value) for row in session.scalars(rows)]
 
 

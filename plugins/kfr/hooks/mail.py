@@ -26,13 +26,7 @@ class SmtpMailer:
 
     def send(self, *, to: str, subject: str, text: str, message_id: str) -> None:
         """Send; MailNotSent when it surely did not leave, OutcomeUnknown when it may have."""
-        try:
-            hook = SmtpHook(self.smtp_conn_id).get_conn()
-        except Exception as error:
-            raise MailNotSent(
-                f"The mail server of connection {self.smtp_conn_id} cannot be reached ({type(error).__name__}). "
-                "Nothing was sent. Mend the connection, then clear this task."
-            ) from error
+        hook = self._connect()
         message = EmailMessage()
         message["Subject"], message["From"], message["To"] = subject, hook.from_email, to
         message["Date"], message["Message-ID"] = formatdate(localtime=True), message_id
@@ -51,7 +45,17 @@ class SmtpMailer:
                 ) from error
 
     def check(self) -> None:
-        """Raise MailNotSent unless the server answers."""
-        ok, text = SmtpHook(self.smtp_conn_id).test_connection()
-        if not ok:
+        """Raise MailNotSent unless the server answers and takes the connection's login."""
+        with self._connect() as hook:
+            answers, text = hook.test_connection()
+        if not answers:
             raise MailNotSent(f"The mail server of connection {self.smtp_conn_id} does not answer: {text}")
+
+    def _connect(self) -> SmtpHook:
+        try:
+            return SmtpHook(self.smtp_conn_id).get_conn()
+        except Exception as error:
+            raise MailNotSent(
+                f"The mail server of connection {self.smtp_conn_id} cannot be reached ({type(error).__name__}). "
+                "Nothing was sent. Mend the connection, then clear this task."
+            ) from error
