@@ -25,10 +25,10 @@ from kfr.operators.load import (
     KfrRemoveStagedFilesOperator,
     KfrVerifyOperator,
 )
-from kfr.operators.params import LOAD_PARAMS, Tag
+from kfr.operators.params import FIRST_LOAD_PARAMS, Tag
 from kfr.operators.pool import POOL
 from kfr.operators.step import FILES_AT_ONCE, retrying
-from kfr.operators.upload import KfrBatchFileOperator, KfrCloseArrivalsOperator
+from kfr.operators.upload import KfrBatchFileOperator, KfrCloseAdditionsOperator
 from kfr.sensors.register import KfrAcquireSensor, KfrArrivalsSensor
 
 SQL = Path(__file__).resolve().parent.parent / "include" / "sql"
@@ -41,7 +41,7 @@ REGISTER = Asset(name="kfr_register", uri="kfr://register/default")
     doc_md=__doc__,
     schedule=None,
     max_active_runs=1,
-    params=LOAD_PARAMS,
+    params=FIRST_LOAD_PARAMS,
     tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
     default_args={"owner": "kfr", **retrying()},
 )
@@ -51,7 +51,7 @@ def kfr_initial_load() -> None:
     extract = KfrExtractOperator(task_id="extract_relationships", sql_folder=SQL)
     plan = KfrPlanOperator(task_id="plan_changes", first_load=True, sql_folder=SQL)
     announce = KfrAnnounceOperator(task_id="announce_volume", sql_folder=SQL)
-    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
+    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes", sql_folder=SQL)
     upload = KfrBatchFileOperator.partial(
         task_id="upload_batch_file",
         sql_folder=SQL,
@@ -59,8 +59,11 @@ def kfr_initial_load() -> None:
         max_active_tis_per_dagrun=FILES_AT_ONCE,
     ).expand(file=plan.output)
     arrivals = KfrArrivalsSensor(task_id="register_arrivals", uploaded_by="upload_batch_file", sql_folder=SQL)
-    close = KfrCloseArrivalsOperator(
-        task_id="close_arrivals", sql_folder=SQL, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+    close = KfrCloseAdditionsOperator(
+        task_id="close_arrivals",
+        arrivals=True,
+        sql_folder=SQL,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     )
     remove = KfrRemoveEndedOperator(task_id="remove_ended", sql_folder=SQL)
     verify = KfrVerifyOperator(task_id="verify_register", sql_folder=SQL)

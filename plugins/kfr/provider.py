@@ -74,10 +74,10 @@ def _fields() -> dict[str, Any]:
 
 
 def _options() -> dict[str, Any]:
-    def of(description: str, default: str) -> dict[str, Any]:
+    def of(description: str, default: str, kind: str = "integer") -> dict[str, Any]:
         return {
             "description": description,
-            "type": "integer",
+            "type": kind,
             "default": default,
             "example": None,
             "version_added": "0.1.0",
@@ -92,5 +92,17 @@ def _options() -> dict[str, Any]:
         "loading_grace": of(
             "Seconds that a file's witnesses are awaited after it should have settled.", "3600"
         ),
+        "periodic_schedule": of(
+            "When kfr_periodic_load runs: cron, in Norwegian time.", "0 4 * * *", "string"
+        ),
+        "upstream_asset": of(
+            "Name or uri of the asset after which kfr_periodic_load runs, instead of by cron.", "", "string"
+        ),
+        "reconcile_schedule": of("When kfr_reconcile runs: cron, in Norwegian time.", "0 10 * * 6", "string"),
+        "compare_pause_seconds": of("Seconds between two stretches of look-ups in kfr_reconcile.", "30"),
+        "shrink_percent": of("So much fewer customers than before, and a person is asked.", "20", "float"),
+        "removals": of("More removals in a load, and a person is asked.", "500"),
+        "removal_percent": of("The same as a share of all customers.", "2", "float"),
+        "reject_percent": of("A larger share of refused rows, and a person is asked.", "1", "float"),
         "max_batch_bytes": of("Largest batch request in bytes; the register takes 10,000,000.", "10000000"),
     }

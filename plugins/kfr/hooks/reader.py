@@ -40,6 +40,15 @@ class Reader:
             raise ConfigurationError(f"{file} must give one row with one whole number, the count of rows.")
         return int(text)
 
+    def texts(self, file: str, sql: str) -> list[str]:
+        """Run a statement that gives one column of text; nulls are left out."""
+        with reading(self._conn_id, file):
+            batches = list(self._session.read(sql, file, pick_first))
+        values = [value for batch in batches for value in batch.column(0).to_pylist() if value is not None]
+        if not all(isinstance(value, str) for value in values):
+            raise ConfigurationError(f"{file} must give one column of text: cast it.")
+        return values
+
     def table_of(self, batches: Iterable[pa.RecordBatch]) -> pa.Table:
         return pa.Table.from_batches(batches, schema=SCHEMA)
 
@@ -51,6 +60,28 @@ class Reader:
                 if batch is None:
                     return
                 yield as_agreements(batch, file)
+
+
+def write(conn_id: str, file: str, sql: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Run a statement with two bound parameters once for each pair, in one transaction."""
+    with connecting(conn_id):
+        connection = _hook_of(conn_id).get_conn()
+    try:
+        with reading(conn_id, file), closing(connection.cursor()) as cursor:
+            for row in rows:
+                cursor.execute(sql, row)
+            connection.commit()
+    finally:
+        with suppress(Exception):
+            connection.close()
+
+
+def placeholders_of(conn_id: str) -> list[str]:
+    """Two bound parameters as the connection's driver writes them."""
+    hook = _hook_of(conn_id)
+    if "AdbcHook" in {base.__name__ for base in type(hook).__mro__} and hook.placeholder != "?":
+        return ["$1", "$2"]
+    return ["?" if "DuckDBHook" in {base.__name__ for base in type(hook).__mro__} else hook.placeholder] * 2
 
 
 @contextmanager

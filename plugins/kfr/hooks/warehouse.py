@@ -21,6 +21,8 @@ AGREEMENTS = "agreements.sql"
 COUNT_AGREEMENTS = "count_agreements.sql"
 CHANGED_AGREEMENTS = "changed_agreements.sql"
 AGREEMENTS_OF = "agreements_of.sql"
+QUEUED_REMOVALS = "queued_removals.sql"
+REMOVAL_RESULTS = "removal_results.sql"
 
 MAX_PARAMETERS = 1_000  # Oracle's longest IN list; SQL Server binds 2,100, PostgreSQL 65,535
 
@@ -78,6 +80,23 @@ class SqlWarehouse:
                 sql = self._render(AGREEMENTS_OF, customer_ids=reader.placeholders(len(ids)))
                 batches += reader.rows(AGREEMENTS_OF, sql, ids)
             return reader.table_of(batches)
+
+    def queued_removals(self) -> Sequence[str]:
+        """Read whom the institution's systems ask to remove; an empty file means that there is no queue."""
+        sql = self._render(QUEUED_REMOVALS)
+        if not sql.strip():
+            return []
+        with self._reader() as reader:
+            return reader.texts(QUEUED_REMOVALS, sql)
+
+    def record_removals(self, results: Sequence[tuple[str, str]]) -> None:
+        """Write results back to the queue; an empty file means that it does not want them."""
+        from kfr.hooks.reader import placeholders_of, write
+
+        result, customer_id = placeholders_of(self._conn_id)
+        sql = self._render(REMOVAL_RESULTS, result=result, customer_id=customer_id)
+        if sql.strip() and results:
+            write(self._conn_id, REMOVAL_RESULTS, sql, [(said, customer) for customer, said in results])
 
     def _reader(self) -> "AbstractContextManager[Reader]":
         from kfr.hooks.reader import open_reader

@@ -9,15 +9,16 @@ from typing import Any
 from airflow.sdk import Variable
 from airflow.sdk.configuration import conf
 
-from kfr.clock import SystemClock
+from kfr.clock import SystemClock, oslo_date
 from kfr.hooks.kfr import KfrHook, staging_root, staging_url
 from kfr.hooks.mail import SmtpMailer
 from kfr.hooks.warehouse import SqlWarehouse
 from kfr.load.confirmation import BITS
 from kfr.load.staging import Staging
-from kfr.load.world import Run, World
+from kfr.load.world import Run, Scope, World
 from kfr.register.errors import ConfigurationError
 from kfr.relationships.batch_file import MAX_BODY_BYTES
+from kfr.relationships.guards import Limits
 
 MAIL_VARIABLE = "kfr_mail_to"
 
@@ -47,16 +48,42 @@ def world_of(
 def run_of(context: Any) -> Run:
     """The run as its params and the installation's settings describe it."""
     params, dag_run = context["params"], context["dag_run"]
+    backfill = dag_run.run_type == "backfill"
+    scope: Scope = params.get("scope") or ("interval" if backfill else "everyone")
     return Run(
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
         as_of=date.fromisoformat(params["as_of"]) if params.get("as_of") else None,
         dry_run=params["dry_run"],
         approval=params["approval"],
+        scope=scope,
+        compare_with=params.get("compare_with") or ("register" if backfill else "mirror"),
+        interval=_interval(dag_run) if scope == "interval" else None,
         reason=params.get("reason") or "",
         max_batch_bytes=conf.getint("kfr", "max_batch_bytes", fallback=MAX_BODY_BYTES),
         loading_grace=conf.getint("kfr", "loading_grace", fallback=3600),
+        limits=_limits(),
     )
+
+
+def _limits() -> Limits:
+    """The guards' limits, as the installation sets them."""
+    return Limits(
+        shrink_share=conf.getfloat("kfr", "shrink_percent", fallback=20.0) / 100,
+        removals=conf.getint("kfr", "removals", fallback=500),
+        removal_share=conf.getfloat("kfr", "removal_percent", fallback=2.0) / 100,
+        reject_share=conf.getfloat("kfr", "reject_percent", fallback=1.0) / 100,
+    )
+
+
+def _interval(dag_run: Any) -> tuple[date, date] | None:
+    """The Oslo days of a run's data interval; None for a scheduled one, which begins at the watermark.
+
+    A run triggered without a logical date, or by an asset, has no interval.
+    """
+    if dag_run.run_type == "scheduled" or dag_run.data_interval_start is None:
+        return None
+    return oslo_date(dag_run.data_interval_start), oslo_date(dag_run.data_interval_end)
 
 
 def _mail_to(environment: str) -> str:

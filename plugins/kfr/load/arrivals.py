@@ -1,8 +1,8 @@
-"""Customers who arrive while a load is under way (ONB D-3, step 2).
+"""Additions that go one by one: who arrives while a first load is under way, and who starts on its day.
 
-A single POST carries no date: it registers from the day of the call. So it serves only a relationship that
-starts today, and not around midnight, when "today" could change under way. The others wait for the closing
-file.
+ONB D-3, step 2. A single POST carries no date: it registers from the day of the call. So it serves only a
+relationship that starts today, and not around midnight, when "today" could change under way. The others wait
+for the closing file.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from datetime import timedelta
 import numpy as np
 
 from kfr.clock import OSLO, oslo_today
-from kfr.load import extract, lease, mirror
+from kfr.load import extract, lease, mirror, planning
 from kfr.load.journal import Single
 from kfr.load.world import World
 from kfr.register.errors import Refused
@@ -32,8 +32,18 @@ class Pass:
     for_the_file: int
 
 
+def register_today(world: World) -> Pass:
+    """Register the plan's single additions; who could not go is left to the closing file."""
+    planned = world.place.read_array("singly")
+    done = register_singly(world, _unanswered(world, planned))
+    if planned.size:
+        world.say(f"Single additions: {done:,} of {len(planned):,} registered.")
+    return Pass(arrived=len(planned), registered=done, for_the_file=len(_unanswered(world, planned)))
+
+
 def register_arrivals(world: World) -> Pass:
     """One pass: register singly who may go singly; count who must wait for the closing file."""
+    planning.require_approved(world)
     arrived = _arrived(world)
     today = day_number(oslo_today(world.clock))
     singly = arrived[starts_of(arrived) == today] if not around_midnight(world) else mirror.NOTHING
@@ -47,19 +57,24 @@ def register_arrivals(world: World) -> Pass:
     return result
 
 
-def close_arrivals(world: World) -> list[str]:
-    """Stage the closing files for all arrivals that were not registered singly; return their labels.
+def close_arrivals(world: World, *, arrivals: bool = True) -> list[str]:
+    """Stage the closing files for all who were to go singly and did not; return the files' labels.
 
     Staged once: a retry goes on with the same bytes.
+
+    :param arrivals: whether those who arrived since the list was made go too (ONB D-3); a periodic load leaves
+        them to the next one.
     """
     place = world.place
     if not place.exists(f"{CLOSING}.json"):
-        files = cut(_arrived(world), world.run.max_batch_bytes)
+        planned = _unanswered(world, place.read_array("singly"))
+        files = cut(_arrived(world) if arrivals else planned, world.run.max_batch_bytes)
         labels = [f"{CLOSING}-{number}" for number in range(1, len(files) + 1)]
         for label, rows in zip(labels, files, strict=True):
             place.write_array(f"files/{label}", rows)
         place.write_json(f"{CLOSING}.json", labels)
-        world.say(f"Closing file: {sum(len(f) for f in files):,} arrivals that may not go singly.")
+        if files:
+            world.say(f"Closing file: {sum(len(f) for f in files):,} additions that may not go singly.")
     labels_: list[str] = place.read_json(f"{CLOSING}.json")
     return labels_
 
@@ -72,6 +87,7 @@ def around_midnight(world: World) -> bool:
 
 def register_singly(world: World, rows: Ints) -> int:
     """POST each of `rows` (packed) by itself, the intention written before; return how many were answered."""
+    planning.require_approved(world)
     journal, run = world.journal, world.run.key
     done = 0
     for stretch in np.array_split(rows, range(STRETCH, len(rows), STRETCH)) if len(rows) else []:
@@ -108,7 +124,11 @@ def _arrived(world: World) -> Ints:
     if world.run.as_of is not None and world.run.as_of < oslo_today(world.clock):
         return mirror.NOTHING  # a load as of a past day claims nothing about those who came later
     now = extract.extract(world, "arrivals").active
+    known = [ids_of(extract.read(world).active), ids_of(mirror.read(world).proven)]
+    return _unanswered(world, mirror.take(now, np.concatenate(known)))
+
+
+def _unanswered(world: World, rows: Ints) -> Ints:
+    """Those of `rows` whom the register has not answered for when they were sent singly."""
     singles = world.journal.singles(world.run.key)
-    answered = singles[singles[:, 1] != Single.INTENDED, 0]
-    known = [ids_of(extract.read(world).active), ids_of(mirror.read(world).proven), ids_of(answered)]
-    return mirror.take(now, np.concatenate(known))
+    return mirror.take(rows, ids_of(singles[singles[:, 1] != Single.INTENDED, 0]))

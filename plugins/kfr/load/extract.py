@@ -1,19 +1,23 @@
-"""Read every agreement from the warehouse and fold it into what the register should hold.
+"""Read agreements from the warehouse and fold them into what the register should hold.
 
-The result is sealed in the run's folder: `<name>.active` (packed relationships), `<name>.ended`,
+The result is sealed in the run's folder: `<name>.active` and `<name>.ended` (packed relationships),
 `<name>.waiting` and `<name>.tainted` (customers), `<name>.rejects` (the refused rows as they were read, for
 the data steward) and `<name>.json` (day and counts, nothing else).
+
+Everyone is read, or with the scope `interval` those customers of whom something changed in some days: all of
+their agreements, so that they fold to their state now whatever the interval is.
 """
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from kfr.clock import oslo_today
+from kfr.load import watermark
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
@@ -22,10 +26,16 @@ from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
 KEPT_REJECTS = 100_000  # rows kept whole for the data steward; all are counted
+LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
+CHECKED_CUSTOMERS = 200  # whose agreements are asked a second time, to see that the interval gave all of them
 
 
 class CountMismatch(Retriable):
     """The rows read are not as many as the warehouse counted: the extract is incomplete."""
+
+
+class HalfCustomers(Retriable):
+    """The interval's query leaves out agreements of the customers that it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +43,7 @@ class Extract:
     """What an extract found; the arrays hold identifiers, the counts do not."""
 
     as_of: date
-    complete: bool
+    days: tuple[date, date] | None  # the interval; None: everyone
     active: Ints = field(repr=False)
     ended: Ints = field(repr=False)
     waiting: Ints = field(repr=False)
@@ -46,29 +56,68 @@ class Extract:
     def rows(self) -> int:
         return self.counts["rows"]
 
+    @property
+    def customers(self) -> Ints:
+        """Everyone of whom the extract says anything, sorted."""
+        said = [ids_of(self.active), ids_of(self.ended), self.waiting, self.tainted]
+        everyone: Ints = np.unique(np.concatenate(said))
+        return everyone
+
 
 def extract_relationships(world: World) -> Extract:
-    """Read everyone as of the run's day and say what was found; clearing this renews the day."""
-    result = extract(world, as_of=world.run.as_of)
+    """Read whom the run is about and say what was found; clearing this renews the day."""
+    days = interval(world) if world.run.scope == "interval" else None
+    result = extract(world, as_of=world.run.as_of, days=days)
+    if days:
+        _require_whole_customers(world, result)
     world.say(sentence(result))
     return result
 
 
-def extract(world: World, name: str = "extract", *, as_of: date | None = None) -> Extract:
-    """Read everyone as of a day (default: today in Oslo, resolved here and kept) and seal the result.
+def interval(world: World) -> tuple[date, date] | None:
+    """The days whose changes the run is about; None when nothing is proven yet, so that it is everyone.
+
+    :raises ConfigurationError: the interval is inverted or lies in the future.
+    """
+    today = oslo_today(world.clock)
+    if world.run.interval is None:
+        proven = watermark.read(world)
+        if proven is None:
+            world.say("No load for everyone is proven yet, so there is no day to begin at: reading everyone.")
+            return None
+        return min(proven, today) - LATE_FACTS, today
+    first, last = world.run.interval
+    if first > last:
+        raise ConfigurationError(
+            f"The interval begins on {first} and ends before it, on {last}. Turn it around."
+        )
+    if first > today:
+        raise ConfigurationError(
+            f"The interval begins on {first}, which lies in the future (today in Oslo is {today}): nothing can "
+            "have changed in it. Name days that have begun."
+        )
+    return first, last
+
+
+def extract(
+    world: World, name: str = "extract", *, as_of: date | None = None, days: tuple[date, date] | None = None
+) -> Extract:
+    """Read everyone, or who changed in `days`, as of a day (default: today in Oslo) and seal the result.
 
     :raises ConfigurationError: `as_of` lies in the future, or the SQL does not give what is asked for.
     :raises CountMismatch: the source's own count, taken in the same snapshot, differs.
     """
     day = resolve_as_of(world, as_of)
-    with world.warehouse.agreements(day) as snapshot:
+    warehouse = world.warehouse
+    with warehouse.changed_agreements(*days) if days else warehouse.agreements(day) as snapshot:
         parts, rejects = [], _Rejects()
         for batch in snapshot.batches():
             read = a.read_agreements(batch)
             rejects.keep(batch, read.reasons)
             parts.append(read)
         expected = snapshot.expected_rows
-    folded = a.fold(a.concatenate(parts), day_number(day))
+    agreements = a.concatenate(parts)
+    folded = a.fold(agreements, day_number(day))
     if expected is not None and expected != folded.rows:
         raise CountMismatch(
             f"agreements.sql gave {folded.rows:,} rows where count_agreements.sql counted {expected:,}. "
@@ -77,7 +126,7 @@ def extract(world: World, name: str = "extract", *, as_of: date | None = None) -
         )
     result = Extract(
         as_of=day,
-        complete=expected is not None,
+        days=days,
         active=folded.active,
         ended=folded.ended,
         waiting=folded.waiting,
@@ -89,6 +138,7 @@ def extract(world: World, name: str = "extract", *, as_of: date | None = None) -
             "not_active": folded.rows_not_active,
             "rejected": folded.rows_rejected,
             "without_start": folded.without_start,
+            "outside": _outside(agreements, days) if days else 0,
         },
         rejected=dict(folded.rejected_by_reason),
         worlds=_worlds(folded.active),
@@ -102,6 +152,7 @@ def read(world: World, name: str = "extract") -> Extract:
     """The extract that this run made earlier."""
     facts: dict[str, Any] = world.place.read_json(f"{name}.json")
     facts["as_of"] = date.fromisoformat(facts["as_of"])
+    facts["days"] = tuple(map(date.fromisoformat, facts["days"])) if facts["days"] else None
     facts |= {part: world.place.read_array(f"{name}.{part}") for part in PARTS}
     return Extract(**facts)
 
@@ -116,12 +167,39 @@ def resolve_as_of(world: World, as_of: date | None) -> date:
     return as_of or today
 
 
-def ended_of(world: World, customers: Ints, as_of: date) -> Ints:
-    """Ask the warehouse again about `customers`; those who have really ended, by all their agreements."""
+def fold_again(world: World, customers: Ints, as_of: date) -> a.Folded:
+    """Ask the warehouse about `customers` again, for all of their agreements as they stand now."""
     table = world.warehouse.agreements_of([text_of(int(c)) for c in customers])
-    folded = a.fold(a.read_agreements(table), day_number(as_of))
-    ended: Ints = np.setdiff1d(folded.ended, folded.tainted)
-    return np.intersect1d(ended, customers)
+    return a.fold(a.read_agreements(table), day_number(as_of))
+
+
+def _require_whole_customers(world: World, found: Extract) -> None:
+    """Ask for some customers of an interval again: a query that gives only what changed would end them.
+
+    :raises HalfCustomers: the second answer differs.
+    """
+    some = found.customers[:: max(1, len(found.customers) // CHECKED_CUSTOMERS)]
+    if not some.size:
+        return
+    again = fold_again(world, some, found.as_of)
+    first = found.active[np.isin(ids_of(found.active), some)]
+    if differ := len(np.setxor1d(first, again.active)):
+        raise HalfCustomers(
+            f"changed_agreements.sql and agreements_of.sql disagree about {differ} of {len(some)} customers. "
+            "Nothing was sent. The first must give all agreements of each customer of whom one changed, not "
+            "only the changed ones; if the warehouse was being loaded, the retry will see it settled."
+        )
+
+
+def _outside(agreements: a.Agreements, days: tuple[date, date]) -> int:
+    """Customers of whom no agreement began or ended in the interval: entered late, or the query is too wide."""
+    first, last = map(day_number, days)
+    changed = ((agreements.starts >= first) & (agreements.starts <= last)) | (
+        (agreements.ends >= first) & (agreements.ends <= last)
+    )
+    known = agreements.ids != 0
+    everyone = np.unique(agreements.ids[known])
+    return len(everyone) - len(np.unique(agreements.ids[known & changed]))
 
 
 def _worlds(active: Ints) -> dict[str, int]:
@@ -134,13 +212,15 @@ def _write(world: World, name: str, extract_: Extract) -> None:
     facts = asdict(extract_)
     for part in PARTS:
         world.place.write_array(f"{name}.{part}", facts.pop(part))
-    world.place.write_json(f"{name}.json", {**facts, "as_of": extract_.as_of.isoformat()})
+    dates = {"as_of": extract_.as_of.isoformat(), "days": extract_.days and [str(d) for d in extract_.days]}
+    world.place.write_json(f"{name}.json", {**facts, **dates})
 
 
 def sentence(result: Extract) -> str:
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(result.rejected.items())) or "none"
+    whom = f"who changed from {result.days[0]} to {result.days[1]}" if result.days else "everyone"
     return (
-        f"Extracted as of {result.as_of}: {result.rows:,} rows, {len(result.active):,} active relationships, "
+        f"Extracted {whom} as of {result.as_of}: {result.rows:,} rows, {len(result.active):,} active relationships, "
         f"{result.counts['folded']:,} rows folded, {result.counts['not_active']:,} not active, "
         f"rejected: {reasons}."
     )

@@ -9,14 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-import numpy as np
-
 from kfr.clock import Clock, oslo_today
 from kfr.load.journal import Journal, Outcome, Schedule, Send, Witness, schedule
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Retriable
-from kfr.relationships.packing import UNKNOWN_DAY, Ints, date_of, ids_of, starts_of
+from kfr.relationships.packing import Ints, ids_of, lookup
 
 LAST_WITNESSES = 3  # the end of a file loads last, if files load in order (not documented)
 WITNESS_BLOCKS = 16  # one at random in each equal block, for a file that loads in any other order
@@ -38,17 +36,12 @@ class Loading:
     late: tuple[str, ...]  # files whose deadline passed without proof
 
 
-def window(witness: Witness, today: date) -> tuple[date, date]:
-    """First and last day in which a witness is looked up."""
-    return date_of(witness.first) or today, date_of(witness.last) or today
-
-
 def candidates(rows: Ints, held: Ints, seed: str) -> list[Witness]:
     """The customers of a file who could prove it, the last row first.
 
     :param rows: the file, packed, in its order.
-    :param held: packed relationships that are proven; a customer among them proves something only by a start
-        that moved back, in a window that the old start does not satisfy.
+    :param held: packed relationships that are proven; a customer among them is filed again for another start,
+        which the register need not take (not documented), so nothing follows from it.
     """
     positions = {
         0,
@@ -56,15 +49,8 @@ def candidates(rows: Ints, held: Ints, seed: str) -> list[Witness]:
         *draw(len(rows), WITNESS_BLOCKS, seed).tolist(),
     }
     chosen = rows[sorted(positions, reverse=True)]
-    at = np.searchsorted(ids_of(held), ids_of(chosen)) if held.size else np.zeros(len(chosen), np.int64)
-    result = []
-    for row, place in zip(chosen, at, strict=True):
-        customer, start = int(ids_of(row)), int(starts_of(row))
-        if held.size == 0 or place >= held.size or int(ids_of(held[place])) != customer:
-            result.append(Witness(customer_id=customer))
-        elif start != UNKNOWN_DAY and start < int(starts_of(held[place])):
-            result.append(Witness(customer_id=customer, first=start, last=start))
-    return result
+    new = ids_of(chosen)[lookup(held, ids_of(chosen)) < 0]
+    return [Witness(customer_id=customer) for customer in new.tolist()]
 
 
 def absent(world: World, witnesses: Sequence[Witness], known: Ints) -> tuple[Witness, ...]:
@@ -75,7 +61,7 @@ def absent(world: World, witnesses: Sequence[Witness], known: Ints) -> tuple[Wit
     :raises LookUpsUnreliable: nobody was found, not even one who is proven to be there.
     """
     today = oslo_today(world.clock)
-    missing = tuple(w for w in witnesses if not world.look_up(w.customer_id, *window(w, today)))
+    missing = tuple(w for w in witnesses if not world.look_up(w.customer_id, today, today))
     if len(missing) == len(witnesses) and missing and not finds_known(world, known):
         raise LookUpsUnreliable(
             "The register finds nobody, not even a customer who is proven to be there: its look-ups cannot "
@@ -148,7 +134,7 @@ def revisit(world: World) -> None:
     for send in world.journal.sends():
         if send.run == world.run.key or send.proven_at or not send.witnesses or not send.loads:
             continue
-        if all(world.look_up(w.customer_id, *window(w, today)) for w in send.witnesses):
+        if all(world.look_up(w.customer_id, today, today) for w in send.witnesses):
             record_proof(world.journal, {send.name: 0.0}, world.now)
 
 
@@ -157,7 +143,7 @@ async def _look(sends: Sequence[Send], found: set[Witness], look_up: AsyncLookUp
     for witness in dict.fromkeys(w for s in sends for w in s.witnesses):
         if witness in found:
             continue
-        if not await look_up(witness.customer_id, *window(witness, today)):
+        if not await look_up(witness.customer_id, today, today):
             return
         found.add(witness)
 

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from kfr.clock import oslo_date
 from kfr.load.staging import Place
-from kfr.relationships.packing import Ints
+from kfr.relationships.packing import Ints, date_of, day_number, starts_of
 
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
@@ -36,16 +36,19 @@ class Single(IntEnum):
     PROVEN = 2
 
 
+class StartChange(IntEnum):
+    """What became of a relationship that was filed again with another start."""
+
+    SENT = 0
+    CORRECTED = 1  # looked up: the new start holds
+    KEPT = 2  # looked up: the register kept the old one
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A customer absent before the send; found in the window afterwards, it proves the send.
-
-    `first` and `last` are day numbers; 0 stands for the day of the look-up.
-    """
+    """A customer absent before the send; found afterwards, it proves the send."""
 
     customer_id: int = field(repr=False)
-    first: int = 0
-    last: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,7 @@ def is_open(send: Send, plan: Schedule | None, now: float) -> bool:
 
 
 class Journal:
-    """The sends, single additions and removals of one institution, in its state folder."""
+    """The sends, single additions and changed starts of one institution, in its state folder."""
 
     def __init__(self, state: Place) -> None:
         self._state = state
@@ -148,6 +151,7 @@ class Journal:
         self._state.delete(send.name)
         if not self.of_file(send.file):
             self._state.delete(f"rows/{send.file[:40]}")
+            self._state.delete(f"missing/{send.file[:40]}")
 
     def open_sends(self, rows_per_second: float, now: float) -> list[tuple[Send, Schedule]]:
         sends = self.sends()
@@ -162,12 +166,28 @@ class Journal:
     def put_singles(self, run: str, singles: Ints) -> None:
         self._state.write_array(f"singles/{run}", singles)
 
-    def runs_with_singles(self) -> list[str]:
-        return [name.removeprefix("singles/") for name in self._state.names("singles")]
+    def start_changes(self, run: str) -> Ints:
+        """Starts that a run filed again: int64 of shape (n, 3), as filed, as before (packed), `StartChange`."""
+        name = f"starts/{run}"
+        return self._state.read_array(name) if self._state.exists(name) else np.empty((0, 3), np.int64)
 
-    def drop_singles(self, run: str, day: date) -> None:
+    def put_start_changes(self, run: str, entries: Ints) -> None:
+        if len(entries) or self._state.exists(f"starts/{run}"):
+            self._state.write_array(f"starts/{run}", entries)
+
+    def drop_start_changes(self, run: str) -> None:
+        self._state.delete(f"starts/{run}")
+
+    def runs_with(self, what: Literal["singles", "starts"]) -> list[str]:
+        """The runs that have entries of single additions, or of changed starts."""
+        return [name.removeprefix(f"{what}/") for name in self._state.names(what)]
+
+    def drop_singles(self, run: str) -> None:
         """Forget a run's single additions, once the mirror holds them; keep their number by day."""
-        self._state.write_json(f"history/{day.isoformat()}-singles-{run}", {"rows": len(self.singles(run))})
+        days, counts = np.unique(starts_of(self.singles(run)[:, 0]), return_counts=True)
+        for number, rows in zip(days, counts, strict=True):
+            if day := date_of(number):
+                self._state.write_json(f"history/{day.isoformat()}-singles-{run}", {"rows": int(rows)})
         self._state.delete(f"singles/{run}")
 
     def rows_sent_on(self, day: date) -> int:
@@ -182,7 +202,11 @@ class Journal:
             for name in self._state.names("history")
             if name.startswith(f"history/{day.isoformat()}-")
         )
-        return under_way + past + sum(len(self.singles(run)) for run in self.runs_with_singles())
+        today = day_number(day)  # a single addition carries no date: it starts on the day on which it left
+        singles = sum(
+            int((starts_of(self.singles(run)[:, 0]) == today).sum()) for run in self.runs_with("singles")
+        )
+        return under_way + past + singles
 
 
 def _send(value: dict[str, Any]) -> Send:

@@ -2,22 +2,26 @@
 
 Two sorted arrays of packed relationships. `proven` was found in the register by the rules of proof;
 `possible` was sent by us and not proven, so it may be there. Only `proven` counts when a load is planned
-(what is possible is sent again); both count when a removal is due. It moves by `record` alone, from the
-journal's entries, and recording twice is the same as recording once.
+(what is possible is sent again); both count when a removal is due. It moves by proof alone: by `record` from
+the journal's entries, by `correct` from look-ups. Recording twice is the same as recording once.
+
+A run leaves one version behind, so old versions are old loads.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from kfr.clock import oslo_today
-from kfr.load.journal import Single, is_open, schedule
+from kfr.load.journal import Single, StartChange, is_open, schedule
 from kfr.load.removal_queue import RemovalQueue
+from kfr.load.sealing import StateDamaged
 from kfr.load.staging import StateMissing
 from kfr.load.world import World
 from kfr.relationships.packing import Ints, ids_of
 
-KEPT_VERSIONS = 35
+KEPT_VERSIONS = 35  # loads
+KEPT_STARTS = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 
 NOTHING: Ints = np.empty(0, np.int64)
 
@@ -31,20 +35,19 @@ class Mirror:
     possible: Ints = field(repr=False)
 
 
+EMPTY = Mirror(version=0, proven=NOTHING, possible=NOTHING)
+
+
 def read(world: World) -> Mirror:
     """The current mirror. An institution whose state exists but whose mirror does not is an error."""
     if not world.state.exists("mirror"):
         if world.state.exists("institution") and not world.state.exists("mirrored"):
-            return Mirror(version=0, proven=NOTHING, possible=NOTHING)
+            return EMPTY
         raise StateMissing(
-            "The mirror is lost: its state says that there was one. Rebuild it by kfr_reconcile."
+            "The mirror is lost: its state says that there was one. Run kfr_reconcile: it rebuilds the mirror by "
+            "looking everyone up."
         )
-    version = int(world.state.read_json("mirror")["version"])
-    return Mirror(
-        version=version,
-        proven=world.state.read_array(f"mirrors/{version:08d}.proven"),
-        possible=world.state.read_array(f"mirrors/{version:08d}.possible"),
-    )
+    return _version(world, int(world.state.read_json("mirror")["version"]))
 
 
 def record(world: World) -> Mirror:
@@ -54,8 +57,13 @@ def record(world: World) -> Mirror:
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     proven, possible = before.proven, before.possible
+    changes = {run: journal.start_changes(run) for run in journal.runs_with("starts")}
+    filed_again = np.concatenate([NOTHING, *(entries[:, 0] for entries in changes.values())])
     for send in sorted((s for s in sends if s.loads), key=lambda s: s.counts_from):
         rows = journal.rows(send)
+        rows = rows[
+            ~np.isin(rows, filed_again)
+        ]  # their customers are there; which start is, only a look-up says
         missing = _missing(world, send.file)
         if send.proven_at is not None:
             proven = put(proven, rows[~np.isin(rows, missing)])
@@ -64,21 +72,95 @@ def record(world: World) -> Mirror:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there
                 proven = take(proven, np.array([w.customer_id for w in send.witnesses], np.int64))
             possible = put(possible, rows)
-    for run in journal.runs_with_singles():
+    for run in journal.runs_with("singles"):
         singles = journal.singles(run)
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
-    gone = RemovalQueue.read(world.state).gone()
-    proven, possible = take(proven, gone), take(possible, np.union1d(gone, ids_of(proven)))
-    after = Mirror(version=before.version + 1, proven=proven, possible=possible)
-    _write(world, after)
+    for entries in changes.values():
+        corrected = entries[entries[:, 2] == StartChange.CORRECTED, 0]
+        proven = put(proven, corrected[np.isin(ids_of(corrected), ids_of(proven))])
+    queue = RemovalQueue.read(world.state)
+    proven = take(proven, queue.gone())
+    possible = take(possible, np.union1d(queue.gone(), ids_of(proven)))
+    after = _move(world, before, proven, possible)
     for send in sends:
         if send.run != world.run.key and not is_open(send, plans.get(send.name), now):
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
-    for run in journal.runs_with_singles():
-        if run != world.run.key:
-            journal.drop_singles(run, oslo_today(world.clock))
+    _close_other_runs(world, queue)
     return after
+
+
+def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirror:
+    """Let the mirror follow look-ups: `present` (packed) is there, `absent` (customers) is not.
+
+    What proved an absent customer to be there proves nothing any more: the entry is archived, so that the same
+    bytes are sent anew.
+    """
+    queue = RemovalQueue.read(world.state)
+    queue.revive(np.intersect1d(queue.gone(), ids_of(present)).tolist())
+    queue.write()
+    void(world, absent)
+    kept = kept_starts(world)
+    if kept.size and (told := np.isin(kept[:, 0], present)).any():
+        world.state.write_array(KEPT_STARTS, kept[~told])  # the register has the filed start after all
+    return _move(world, held, *corrected(held, present=present, absent=absent))
+
+
+def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]:
+    """What `correct` makes of a mirror, without writing it: proven and possible."""
+    return put(take(held.proven, absent), present), take(held.possible, np.union1d(absent, ids_of(present)))
+
+
+def void(world: World, customers: Ints) -> None:
+    """Let no closed send or single addition speak for `customers` any more: their proof is from before."""
+    if not customers.size:
+        return
+    journal, now = world.journal, world.now
+    singles = journal.singles(world.run.key)
+    if (spoken_for := np.isin(ids_of(singles[:, 0]), customers)).any():
+        journal.put_singles(world.run.key, singles[~spoken_for])
+    sends = journal.sends()
+    plans = schedule(sends, world.settings.rows_per_second)
+    for send in sends:
+        closed = not is_open(send, plans.get(send.name), now)
+        if closed and np.isin(ids_of(journal.rows(send)), customers).any():
+            journal.archive(send)
+
+
+def salvage(world: World) -> Ints:
+    """The customers of every version that can still be read, for rebuilding a mirror that cannot."""
+    found = [NOTHING]
+    for name in world.state.names("mirrors"):
+        try:
+            found.append(ids_of(world.state.read_array(name)))
+        except (StateDamaged, ValueError):
+            continue
+    return np.unique(np.concatenate(found))
+
+
+def is_readable(world: World) -> bool:
+    """Whether there is a mirror that opens."""
+    try:
+        read(world)
+    except (StateMissing, StateDamaged):
+        return False
+    return True
+
+
+def read_or_restart(world: World) -> Mirror:
+    """The mirror, or an empty one in place of one that is lost or damaged; versions go on from the highest."""
+    try:
+        return read(world)
+    except (StateMissing, StateDamaged):
+        world.say("The mirror is lost or damaged: it is made anew from what the register answers.")
+    versions = [int(found[1]) for n in world.state.names("mirrors") if (found := re.search(r"/(\d{8})\.", n))]
+    return Mirror(version=max(versions, default=0), proven=NOTHING, possible=NOTHING)
+
+
+def kept_starts(world: World) -> Ints:
+    """Starts that the register did not take: int64 of shape (n, 2), as filed and as kept, packed."""
+    exists = world.state.exists(KEPT_STARTS)
+    return world.state.read_array(KEPT_STARTS) if exists else np.empty((0, 2), np.int64)
 
 
 def put(population: Ints, rows: Ints) -> Ints:
@@ -97,27 +179,67 @@ def take(population: Ints, ids: Ints) -> Ints:
     return kept
 
 
+def _version(world: World, version: int) -> Mirror:
+    return Mirror(
+        version=version,
+        proven=world.state.read_array(f"mirrors/{version:08d}.proven"),
+        possible=world.state.read_array(f"mirrors/{version:08d}.possible"),
+    )
+
+
 def _missing(world: World, file: str) -> Ints:
     name = f"missing/{file[:40]}"
     return world.state.read_array(name) if world.state.exists(name) else NOTHING
 
 
-def _write(world: World, mirror: Mirror) -> None:
-    stem = f"mirrors/{mirror.version:08d}"
-    world.state.write_array(f"{stem}.proven", mirror.proven)
-    world.state.write_array(f"{stem}.possible", mirror.possible)
+def _close_other_runs(world: World, queue: RemovalQueue) -> None:
+    """What the mirror holds now need not be kept by the entries of runs that are over."""
+    journal, run = world.journal, world.run.key
+    for other in journal.runs_with("singles"):
+        if other != run:
+            journal.drop_singles(other)
+    under_way = {run, *(send.run for send in journal.sends())}
+    for other in journal.runs_with("starts"):
+        if other in under_way:  # its files may still be merged, and need to know what was only filed again
+            continue
+        entries = journal.start_changes(other)
+        kept = entries[entries[:, 2] == StartChange.KEPT, :2]
+        if kept.size:
+            others = kept_starts(world)
+            others = others[~np.isin(ids_of(others[:, 0]), ids_of(kept[:, 0]))]
+            world.state.write_array(KEPT_STARTS, np.concatenate([others, kept]))
+        journal.drop_start_changes(other)
+    gone = queue.gone_before(run)
+    for send in journal.sends() if gone.size else []:
+        gone = np.setdiff1d(gone, ids_of(journal.rows(send)))  # else its next merge would bring them back
+    if gone.size:
+        queue.forget(gone.tolist())
+        queue.write()
+
+
+def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
+    """Write the next version, unless nothing moved; of one run only the last version stays."""
+    pointer = world.state.read_json("mirror") if world.state.exists("mirror") else {}
+    unmoved = np.array_equal(proven, before.proven) and np.array_equal(possible, before.possible)
+    if unmoved and pointer.get("version") == before.version:
+        return before
+    after = Mirror(version=before.version + 1, proven=proven, possible=possible)
+    stem = f"mirrors/{after.version:08d}"
+    world.state.write_array(f"{stem}.proven", proven)
+    world.state.write_array(f"{stem}.possible", possible)
     world.state.write_json("mirrored", True)  # from now on a missing pointer is a loss
-    world.state.write_json(
-        "mirror",
-        {
-            "version": mirror.version,
-            "run": world.run.key,
-            "at": world.now,
-            "proven": len(mirror.proven),
-            "possible": len(mirror.possible),
-            "fingerprint": world.staging.fingerprint(mirror.proven.tobytes()),
-        },
-    )
+    facts = {
+        "version": after.version,
+        "run": world.run.key,
+        "at": world.now,
+        "proven": len(proven),
+        "possible": len(possible),
+        "fingerprint": world.staging.fingerprint(proven.tobytes()),
+    }
+    world.state.write_json("mirror", facts)
+    superseded = before.version if pointer.get("run") == world.run.key else 0
     for name in world.state.names("mirrors"):
-        if int(name.removeprefix("mirrors/")[:8]) <= mirror.version - KEPT_VERSIONS:
+        version = int(name.removeprefix("mirrors/")[:8])
+        if version == superseded or version <= after.version - KEPT_VERSIONS:
             world.state.delete(name)
+    return after

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import OSLO, oslo_date, oslo_today
-from kfr.load import extract, mirror
+from kfr.load import comparison, extract, mirror, watermark
 from kfr.load.ingestion import revisit
 from kfr.load.journal import schedule
-from kfr.load.removal_queue import RemovalQueue
+from kfr.load.mirror import Mirror
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
@@ -18,14 +19,22 @@ from kfr.register.limits import NOTICE_ROWS_PER_DAY
 from kfr.relationships.batch_file import FRAME_BYTES, cut, render
 from kfr.relationships.guards import Finding, Severity, judge
 from kfr.relationships.identifiers import World as Population
-from kfr.relationships.packing import Ints, ids_of
+from kfr.relationships.packing import Ints, day_number, ids_of, lookup, starts_of
 from kfr.relationships.plan import difference
 
 FILES_IN_FLIGHT = 2  # so that the register always has the next file while one is proven
+MOST_SINGLES = 200  # who start today go singly up to here; more are quicker by file
+MOST_LOOKED_UP = 5_000  # possible relationships that are looked up before a plan: minutes, not hours
+# What an earlier plan of this run has left.
+LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "removals.json", "proof.json")
 
 
 class GuardStopped(Fatal):
     """The plan must not be carried out, by anyone."""
+
+
+class NotApproved(Fatal):
+    """What is about to run is not what was approved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +61,13 @@ class Plan:
     as_of: str
     fingerprint: str
     added: int
+    singly: int  # of those added: by a call each, since they start today
     start_changed: int
     unchanged: int
+    start_kept: int  # of those unchanged: filed with another start before, and the register kept its own
     removals: int
+    never_seen: int  # began and ended since the last proven load: never registered
+    looked_up: int  # customers who were looked up for the plan
     fates: dict[str, int]
     labels: list[str]
     forecast: Forecast
@@ -69,20 +82,20 @@ class Plan:
 def plan(world: World, *, first_load: bool) -> Plan:
     """Compare the extract with the mirror, cut the batch files, judge and forecast; seal it all.
 
+    :param first_load: whether the register is expected to be empty; everything goes by file then.
     :raises GuardStopped: a guard forbids the plan for anyone.
     """
-    if not world.run.dry_run:
-        revisit(world)
-        held = mirror.record(world)
-    elif first_load and not world.state.exists("institution"):
-        held = mirror.Mirror(
-            version=0, proven=mirror.NOTHING, possible=mirror.NOTHING
-        )  # a dry run begins no state
-    else:
-        held = mirror.read(world)
     desired = extract.read(world)
-    diff = difference(desired.active, held.proven)
-    files = cut(np.concatenate([diff.start_changed, diff.add]), world.run.max_batch_bytes)
+    _forget_earlier_plan(world)
+    held = _held(world, desired, first_load=first_load)
+    ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
+    diff = difference(desired.active, ours)
+    starts, kept = _without_kept_starts(world, diff.start_changed, ours)
+    singly = mirror.NOTHING if first_load else _singly(world, diff.add)
+    by_file = diff.add[~np.isin(diff.add, singly)]
+    world.place.write_array("singly", singly)
+    world.place.write_array("removals", ids_of(diff.remove))
+    files = cut(np.concatenate([starts, by_file]), world.run.max_batch_bytes)
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
     fingerprints = []
     sizes = []
@@ -91,19 +104,26 @@ def plan(world: World, *, first_load: bool) -> Plan:
         world.place.write_array(f"files/{label}", rows)
         fingerprints.append(world.staging.fingerprint(customers))
         sizes.append(len(customers) + FRAME_BYTES)
-    findings = _judge(world, desired, len(held.proven), len(diff.remove))
+    compared = comparison.read(world)
+    looked_up = compared.customers if compared else 0
+    findings = _judge(world, desired, ours=len(ours), held=len(held.proven), removals=len(diff.remove))
     if first_load and held.proven.size == 0:
-        findings += _register_not_empty(world, diff.add)
+        more, looked_up = _register_not_empty(world, diff.add)
+        findings += more
     result = Plan(
         as_of=desired.as_of.isoformat(),
-        fingerprint=world.staging.fingerprint(*(f.encode() for f in fingerprints), diff.remove.tobytes()),
-        added=len(diff.add),
-        start_changed=len(diff.start_changed),
-        unchanged=diff.unchanged,
-        removals=len(diff.remove),
-        fates=fates(
-            desired, added=len(diff.add), start_changed=len(diff.start_changed), unchanged=diff.unchanged
+        fingerprint=world.staging.fingerprint(
+            *(f.encode() for f in fingerprints), singly.tobytes(), diff.remove.tobytes()
         ),
+        added=len(diff.add),
+        singly=len(singly),
+        start_changed=len(starts),
+        unchanged=diff.unchanged + kept,
+        start_kept=kept,
+        removals=len(diff.remove),
+        never_seen=_never_seen(world, desired, ours),
+        looked_up=looked_up,
+        fates=fates(desired, added=len(diff.add), start_changed=len(starts), unchanged=diff.unchanged + kept),
         labels=labels,
         forecast=forecast(world, [len(f) for f in files], sum(sizes)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
@@ -116,6 +136,10 @@ def plan(world: World, *, first_load: bool) -> Plan:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
         _welcome_back(world, diff.add)
+        before = lookup(ours, ids_of(starts))
+        world.journal.put_start_changes(
+            world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
+        )
     return result
 
 
@@ -179,13 +203,96 @@ def needs_person(world: World, plan_: Plan) -> bool:
     return world.run.approval == "auto" and plan_.asks
 
 
-def _judge(world: World, desired: extract.Extract, held: int, removals: int) -> list[Finding]:
+def approve(world: World, by: str) -> None:
+    """Keep whose word it is that the plan as it stands may run."""
+    world.place.write_json("approved.json", {"fingerprint": read(world).fingerprint, "by": by})
+
+
+def require_approved(world: World) -> None:
+    """Raise NotApproved unless it is this very plan that was approved, by a person or by the guards."""
+    approved = world.place.read_json("approved.json") if world.place.exists("approved.json") else {}
+    if approved.get("fingerprint") != read(world).fingerprint:
+        raise NotApproved(
+            "The plan was made anew after it was approved, so the approval does not count. Nothing was sent by "
+            "this task. Clear approve_changes with what follows it."
+        )
+
+
+def _forget_earlier_plan(world: World) -> None:
+    """What a plan of this run that was cleared has left: its closing file and its proof are not this one's."""
+    for folder in ("results", "refused", "counted", "files"):
+        for name in world.place.names(folder):
+            world.place.delete(name)
+    for name in LEFT_BY_PLAN:
+        world.place.delete(name)
+
+
+def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror:
+    """The mirror, brought up to all that is proven by now; corrected by look-ups where the run asks for it."""
+    if first_load and world.run.dry_run and not world.state.exists("institution"):
+        return mirror.EMPTY  # a dry run begins no state
+    if comparison.is_staged(world) and world.run.dry_run:  # a reconciliation that changes nothing
+        return comparison.take_over(world, mirror.read_or_restart(world))
+    if world.run.dry_run:
+        held = mirror.read(world)
+    else:
+        revisit(world)
+        held = mirror.record(world)
+    asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
+    if not asked.size:
+        return held
+    comparison.look_up(world, asked, held)
+    return comparison.take_over(world, held)
+
+
+def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
+    """Customers who were sent and not proven: found by a look-up, they need not be sent again."""
+    found = np.intersect1d(ids_of(held.possible), ids_of(desired.active))
+    return found if len(found) <= MOST_LOOKED_UP else mirror.NOTHING
+
+
+def _of(population: Ints, customers: Ints) -> Ints:
+    rows = lookup(population, customers)
+    return rows[rows >= 0]
+
+
+def _without_kept_starts(world: World, changed: Ints, ours: Ints) -> tuple[Ints, int]:
+    """The starts to file again, and how many were filed before without effect: a date is never fixed twice."""
+    kept = mirror.kept_starts(world)
+    if not kept.size or not changed.size:
+        return changed, 0
+    known = set(map(tuple, kept.tolist()))
+    pairs = zip(changed.tolist(), lookup(ours, ids_of(changed)).tolist(), strict=True)
+    again = np.array([pair in known for pair in pairs])
+    return changed[~again], int(again.sum())
+
+
+def _singly(world: World, adds: Ints) -> Ints:
+    """Those who start today, if they are few: a single POST has no date and registers from today on."""
+    mine = adds[starts_of(adds) == day_number(oslo_today(world.clock))]
+    return mine if len(mine) <= MOST_SINGLES else mirror.NOTHING
+
+
+def _never_seen(world: World, desired: extract.Extract, ours: Ints) -> int:
+    """Customers whose relationship began after the last proven load and has ended."""
+    since = watermark.read(world) if world.state.exists("institution") else None
+    if since is None:
+        return 0
+    began = desired.ended[starts_of(desired.ended) > day_number(since)]
+    return int((lookup(ours, ids_of(began)) < 0).sum())
+
+
+def _judge(world: World, desired: extract.Extract, *, ours: int, held: int, removals: int) -> list[Finding]:
     return judge(
         rows=desired.rows,
+        customers=len(desired.customers),
         rows_rejected=desired.counts["rejected"],
         desired=len(desired.active),
-        mirror=held,
+        mirror=ours,
         removals=removals,
+        population=held,
+        outside_interval=desired.counts["outside"],
+        whole=desired.days is None,
         worlds={population: desired.worlds.get(str(int(population)), 0) for population in Population},
         numbers_of_2032=desired.worlds["is_2032"],
         environment=world.settings.environment,
@@ -194,34 +301,38 @@ def _judge(world: World, desired: extract.Extract, held: int, removals: int) -> 
     )
 
 
-def _register_not_empty(world: World, adds: Ints) -> list[Finding]:
-    """Look a sample up before anything is sent: a first load expects to find nobody."""
+def _register_not_empty(world: World, adds: Ints) -> tuple[list[Finding], int]:
+    """Look a sample up before anything is sent: a first load expects to find nobody. Gives its size, too."""
     positions = draw(len(adds), world.settings.sample_size, world.staging.fingerprint(adds.tobytes()))
     today = oslo_today(world.clock)
     hits = sum(world.look_up(int(c), today, today) for c in ids_of(adds[positions]))
     world.say(f"Before the load: {hits} of {len(positions):,} sampled customers are in the register.")
     if hits == 0:
-        return []
+        return [], len(positions)
     found = Finding(
         code="register_not_empty",
         severity=Severity.ASKS,
         message=f"{hits} of {len(positions):,} sampled customers are in the register already, before "
-        "anything was sent. If they were registered by another system, approve; else find out first who did.",
+        "anything was sent. Find out who registered them. If it was another system of yours, reject, run "
+        "kfr_reconcile with full, which sends only who is absent, and then this load; approving sends everyone.",
     )
-    return [found]
+    return [found], len(positions)
 
 
 def _welcome_back(world: World, adds: Ints) -> None:
-    """A customer who is added anew has no removal to wait for any more."""
+    """A customer who is added anew has no removal to wait for, and nothing sent before proves them present."""
     queue = RemovalQueue.read(world.state)
-    returning = np.intersect1d(ids_of(adds), queue.of(*[entry.state for entry in queue.entries.values()]))
+    returning = np.intersect1d(ids_of(adds), queue.of(*Removal))
     if returning.size:
+        mirror.void(world, returning)
         queue.forget(returning.tolist())
         queue.write()
 
 
 def _sentence(result: Plan) -> str:
     f = result.forecast
+    if not (result.labels or result.singly or result.removals):
+        return f"Nothing to change: all {result.unchanged:,} relationships are as the warehouse has them."
     return (
         f"Planned: {result.added:,} to add, {result.start_changed:,} with another start, "
         f"{result.unchanged:,} unchanged, {result.removals:,} to remove. "

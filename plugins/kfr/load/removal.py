@@ -1,25 +1,29 @@
 """Remove customers who have ended, and nobody else.
 
-Positive evidence only: the customer was sent by us or is proven to be registered; a complete extract says
-*ended*, and the warehouse, asked again just before, still does. No removal leaves while any file may be
-loading anywhere: the row would come to life after its DELETE (ONB D-3, step 3).
+Positive evidence only: the customer was sent by us or is proven to be registered; the warehouse says *ended*
+(or the institution's queue asks, and the warehouse does not say *customer*), and asked again just before it
+still does. No removal leaves while any file may be loading anywhere: the row would come to life after its
+DELETE (ONB D-3, step 3).
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 
 from kfr.clock import OSLO, oslo_date, oslo_today
-from kfr.load import extract, lease, mirror
-from kfr.load.ingestion import record_proof, window
+from kfr.load import extract, lease, mirror, planning
+from kfr.load.ingestion import record_proof
 from kfr.load.journal import Witness, schedule
 from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.register.errors import Fatal, NotRegistered, OutcomeUnknown, Retriable
-from kfr.relationships.packing import Ints, day_number, ids_of
+from kfr.relationships.identifiers import check
+from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
+WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
 STRETCH = 50  # removals between two looks at the lease; their intentions are written together
 QUESTION = 500  # customers in one question to the warehouse
 
@@ -33,7 +37,21 @@ class ProofContradicted(Retriable):
 
 
 class ExtractUnfit(Fatal):
-    """The extract authorises no removal: incomplete, empty or suspiciously small."""
+    """The extract authorises no removal: empty or suspiciously small."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the warehouse says of customers now; sorted identifiers."""
+
+    active: Ints = field(repr=False)
+    ended: Ints = field(repr=False)
+    waiting: Ints = field(repr=False)
+    tainted: Ints = field(repr=False)
+
+    @property
+    def everyone(self) -> Ints:
+        return np.concatenate([self.active, self.ended, self.waiting, self.tainted])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,27 +71,31 @@ def remove_ended(world: World) -> Removals:
     :raises ExtractUnfit: the extract is not fit to remove anyone by.
     :raises ProofContradicted: 404 for a customer who was proven; the file is open again, the removal kept.
     """
+    planning.require_approved(world)
     lease.check(world)
     require_closed_sends(world)
     held = mirror.record(world)
-    if world.run.as_of is not None and world.run.as_of < oslo_today(world.clock):
+    if not is_authorised(world):
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)
-    fresh = extract.extract(world, "removals")
-    _require_fit(world, fresh)
     ours = np.union1d(ids_of(held.proven), ids_of(held.possible))
     queue = RemovalQueue.read(world.state)
-    prior = set(queue.of(Removal.INTENDED).tolist())
-    due = np.setdiff1d(_due(world, fresh, ours), queue.gone())
-    _enqueue(world, queue, due, ids_of(fresh.active))
-    _require_few(world, len(due), len(ours))
+    asked, invalid = _asked_for(world)
+    said = _read_again(world, ours, np.union1d(asked, queue.of(*WAITING)))
+    prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
+    may_be_due = np.setdiff1d(_may_be_due(said, ours, asked), queue.gone())
+    tomorrow = np.intersect1d(may_be_due, _unproven_today(world))
+    due = _due(world, np.setdiff1d(may_be_due, tomorrow), asked)
+    _enqueue(world, queue, due, said.active)
+    _require_few(world, due, len(ours))
     done = _remove(world, queue, due, prior, held=ids_of(held.proven))
-    seen = np.concatenate([ids_of(fresh.active), fresh.ended, fresh.waiting, fresh.tainted])
+    world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
+    vanished = np.setdiff1d(ours, np.concatenate([said.everyone, asked, queue.gone()]))
     result = Removals(
         due=len(due),
         removed=done,
-        held_back=len(queue.of(Removal.DUE, Removal.HELD)),
-        vanished=len(np.setdiff1d(ours, np.concatenate([seen, queue.gone()]))),
+        held_back=len(queue.of(Removal.DUE, Removal.HELD)) + len(tomorrow),
+        vanished=len(vanished) if world.run.scope == "everyone" else 0,
     )
     world.place.write_json("removals.json", asdict(result))
     world.say(
@@ -86,6 +108,60 @@ def remove_ended(world: World) -> Removals:
         + "."
     )
     return result
+
+
+def is_authorised(world: World) -> bool:
+    """Whether the run may remove anyone: what was true on a past day is no evidence."""
+    return world.run.as_of is None or world.run.as_of >= oslo_today(world.clock)
+
+
+def _asked_for(world: World) -> tuple[Ints, list[tuple[str, str]]]:
+    """Whom the institution's queue asks to remove, and the answer to those requests that name nobody."""
+    texts = world.warehouse.queued_removals()
+    if not texts:
+        return mirror.NOTHING, []
+    ids = check(pa.array(texts, pa.string())).ids
+    return np.unique(ids[ids != 0]), [(t, "not_valid") for t, i in zip(texts, ids, strict=True) if i == 0]
+
+
+def _read_again(world: World, ours: Ints, more: Ints) -> Said:
+    """Everyone anew; or the customers of the interval, and `more`, who wait from before or are asked for."""
+    planned = extract.read(world)
+    if planned.days is None:
+        fresh = extract.extract(world, "removals")
+        _require_fit(world, fresh, planned)
+        return Said(
+            active=ids_of(fresh.active),
+            ended=ids_of(fresh.ended),
+            waiting=fresh.waiting,
+            tainted=fresh.tainted,
+        )
+    customers, today = np.intersect1d(ours, np.union1d(planned.customers, more)), oslo_today(world.clock)
+    found = [extract.fold_again(world, part, today) for part in _questions(customers)]
+    return Said(
+        active=np.concatenate([mirror.NOTHING, *(ids_of(f.active) for f in found)]),
+        ended=np.concatenate([mirror.NOTHING, *(ids_of(f.ended) for f in found)]),
+        waiting=np.concatenate([mirror.NOTHING, *(f.waiting for f in found)]),
+        tainted=np.union1d(planned.tainted, np.concatenate([mirror.NOTHING, *(f.tainted for f in found)])),
+    )
+
+
+def _questions(customers: Ints) -> list[Ints]:
+    return np.array_split(customers, range(QUESTION, len(customers), QUESTION)) if customers.size else []
+
+
+def _results(asked: Ints, said: Said, ours: Ints, queue: RemovalQueue) -> list[tuple[str, str]]:
+    """What is told to the institution's queue, by customer."""
+    results = []
+    for customer in asked.tolist():
+        if customer in queue.entries and queue.entries[customer].state in (Removal.REMOVED, Removal.GONE):
+            result = "removed"
+        elif customer in said.active or customer in said.waiting:
+            result = "customer"
+        else:
+            result = "waits" if customer in ours else "not_ours"
+        results.append((text_of(customer), result))
+    return results
 
 
 def require_closed_sends(world: World) -> None:
@@ -113,47 +189,63 @@ def _close_what_shows(world: World) -> None:
     for send in sends:
         if not send.loads or send.proven_at or not send.witnesses or now < plans[send.name].loaded_at:
             continue
-        if all(world.look_up(w.customer_id, *window(w, today)) for w in send.witnesses):
+        if all(world.look_up(w.customer_id, today, today) for w in send.witnesses):
             record_proof(world.journal, {send.name: 0.0}, now)
 
 
-def _require_fit(world: World, fresh: extract.Extract) -> None:
-    before = len(extract.read(world).active)
+def _require_fit(world: World, fresh: extract.Extract, planned: extract.Extract) -> None:
+    before = len(planned.active)
     floor = (1 - world.run.limits.shrink_share) * before
-    if not fresh.complete or len(fresh.active) == 0 or len(fresh.active) < floor:
+    if len(fresh.active) == 0 or len(fresh.active) < floor:
         raise ExtractUnfit(
-            f"The extract has {len(fresh.active):,} active relationships where the list had {before:,}, "
-            f"complete: {'yes' if fresh.complete else 'no'}. It authorises no removal. Mend the source, then "
-            "clear."
+            f"The extract has {len(fresh.active):,} active relationships where the plan's had {before:,}. It "
+            "authorises no removal. Mend the source, then clear."
         )
 
 
-def _require_few(world: World, due: int, ours: int) -> None:
+def _require_few(world: World, due: Ints, ours: int) -> None:
+    """Those of the plan were judged with it; what has come since is judged here."""
     limits = world.run.limits
-    if world.run.approval != "never" and due > min(limits.removals, limits.removal_share * ours):
+    since = len(np.setdiff1d(due, world.place.read_array("removals")))
+    if world.run.approval != "never" and since > min(limits.removals, limits.removal_share * ours):
         raise ExtractUnfit(
-            f"{due:,} removals are due where {limits.removals:,} or {limits.removal_share:.0%} is the limit. "
-            "They are kept. Look at the source; a person lets them go by a load that asks for approval."
+            f"{since:,} removals are due that the plan did not have, where {limits.removals:,} or "
+            f"{limits.removal_share:.0%} is the limit. They are kept. Look at the source; if it is right, clear "
+            "plan_changes with what follows: a person is asked then."
         )
 
 
-def _due(world: World, fresh: extract.Extract, ours: Ints) -> Ints:
-    """Ours, ended, without a rejected row; not of a file that could not be proven until the day after it."""
-    candidates = np.setdiff1d(np.intersect1d(fresh.ended, ours), fresh.tainted)
-    today = oslo_today(world.clock)
+def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
+    """Ours, ended or asked for, without a rejected row."""
+    gone = np.setdiff1d(asked, np.concatenate([said.active, said.waiting]))
+    return np.setdiff1d(np.intersect1d(np.union1d(said.ended, gone), ours), said.tainted)
+
+
+def _unproven_today(world: World) -> Ints:
+    """Customers added by a file that could not be proven: none is removed before the day after it."""
+    found, today = [mirror.NOTHING], oslo_today(world.clock)
     for send in world.journal.sends():
-        waited_out = send.proven_at is None and send.loads
-        if waited_out and oslo_date(datetime.fromtimestamp(send.counts_from, UTC)) == today:
-            candidates = np.setdiff1d(candidates, ids_of(world.journal.rows(send)))
-    parts = np.array_split(candidates, range(QUESTION, len(candidates), QUESTION)) if candidates.size else []
-    asked = [extract.ended_of(world, part, today) for part in parts]
-    return np.concatenate([mirror.NOTHING, *asked])
+        sent_today = oslo_date(datetime.fromtimestamp(send.counts_from, UTC)) == today
+        if send.proven_at is None and send.loads and sent_today:
+            rows = world.journal.rows(send)
+            found.append(ids_of(rows[~np.isin(rows, world.journal.start_changes(send.run)[:, 0])]))
+    return np.unique(np.concatenate(found))
+
+
+def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
+    """Those of whom the warehouse, asked again just before, still says that they have ended."""
+    due = [mirror.NOTHING]
+    for part in _questions(candidates):
+        now = extract.fold_again(world, part, oslo_today(world.clock))
+        stays = np.concatenate([ids_of(now.active), now.waiting, now.tainted])
+        ended = np.union1d(ids_of(now.ended), np.intersect1d(part, asked))
+        due.append(np.intersect1d(np.setdiff1d(ended, stays), part))
+    return np.concatenate(due)
 
 
 def _enqueue(world: World, queue: RemovalQueue, due: Ints, active: Ints) -> None:
     """Keep what is due; a customer who came back is not removed."""
-    waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
-    queue.forget(np.intersect1d(waiting, active).tolist())
+    queue.forget(np.intersect1d(queue.of(*WAITING), active).tolist())
     for customer in due.tolist():
         queue.entries.setdefault(customer, Entry(state=Removal.DUE, run=world.run.key))
     queue.write()
@@ -219,6 +311,10 @@ def _delete(world: World, customer: int) -> None:
 def _reopen(world: World, customer: int) -> None:
     """Void the proof of the file that held this customer: it counts as sent now, the customer its witness."""
     for send in world.journal.sends():
-        if send.loads and customer in ids_of(world.journal.rows(send)):
+        rows = world.journal.rows(send)
+        rows = rows[
+            ~np.isin(rows, world.journal.start_changes(send.run)[:, 0])
+        ]  # there before, by another file
+        if send.loads and customer in ids_of(rows):
             witnesses = (*send.witnesses, Witness(customer_id=customer))
             world.journal.put(replace(send, proven_at=None, witnesses=witnesses, counts_from=world.now))

@@ -5,7 +5,7 @@ one that was made is looked up by a later run, since the register may answer yes
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -58,6 +58,17 @@ class RemovalQueue:
     def gone(self) -> Ints:
         """Customers that the register answered as removed, proven or not."""
         return self.of(Removal.REMOVED, Removal.GONE)
+
+    def revive(self, customers: Iterable[int]) -> None:
+        """Look-ups found customers who were answered as removed: their removal is due again."""
+        for customer in customers:
+            self.entries[int(customer)] = replace(self.entries[int(customer)], state=Removal.DUE, day=0)
+
+    def gone_before(self, run: str) -> Ints:
+        """Whose removal is proven and was made by another run than `run`, sorted."""
+        entries = self.entries.items()
+        found = sorted(c for c, entry in entries if entry.state is Removal.GONE and entry.run != run)
+        return np.array(found, dtype=np.int64)
 
     def forget(self, customers: Iterable[int]) -> None:
         """Drop entries: the customers are registered anew, or their removal is proven and recorded."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from kfr.load import lease, mirror
+from kfr.load import lease, mirror, planning
 from kfr.load.ingestion import absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
 from kfr.load.world import World
@@ -74,6 +74,7 @@ def upload(world: World, label: str) -> list[str]:
     :raises Retriable: not sent; call again.
     :raises FileRefused: the register refuses the file for something that is not a row of it.
     """
+    planning.require_approved(world)
     rows = world.place.read_array(f"files/{label}")
     held = mirror.read(world).proven
     return [

@@ -6,7 +6,6 @@ for its file: the file is counted fully, what is missing is sent again, and the 
 """
 
 import asyncio
-import math
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -14,44 +13,20 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import arrivals, lease, mirror, planning, upload
+from kfr.load import arrivals, lease, mirror, planning, removal, starts, strata, upload
 from kfr.load.ingestion import LookUpsUnreliable, await_loading, finds_known
 from kfr.load.journal import Single
 from kfr.load.removal_queue import Removal, RemovalQueue
-from kfr.load.sampling import draw
+from kfr.load.strata import Stratum
 from kfr.load.world import World
-from kfr.register.errors import Fatal, InvalidIdentifier
-from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, day_number, ids_of
+from kfr.register.errors import Fatal
+from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of
 
-CONFIDENCE = 0.95
-MISS_PATIENCE_SECONDS = 600  # how long a miss is looked up again: look-ups may lag (not documented)
-MISS_PAUSE_SECONDS = 15
 COUNTED_AT_ONCE = 1000  # look-ups between two checkpoints of a full count
 
 
 class NotEqual(Fatal):
     """The register is not what the warehouse says, or it could not be shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stratum:
-    """What looking up showed for one stratum; counts."""
-
-    name: str
-    rows: int
-    sampled: int
-    misses: int  # of the sample, after the last look
-    repaired: int = 0  # found missing by a full count and sent again
-    start_not_corrected: int = 0  # registered, with another start than was filed
-    pending: int = 0  # removals that the register may still answer for today
-
-    @property
-    def wrong_at_most(self) -> int:
-        """Customers that may be wrong at 95 % confidence, when there was no miss; 0 if all were looked up."""
-        if self.sampled >= self.rows:
-            return 0
-        share = 1 - (1 - CONFIDENCE) ** (1 / self.sampled)
-        return math.ceil(self.rows * float(share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +36,7 @@ class Proof:
     strata: list[Stratum]
     look_ups: int
     misses: int
+    holds: int  # relationships that the mirror has as proven
 
     @property
     def wrong_at_most(self) -> int:
@@ -76,17 +52,18 @@ def verify(world: World) -> Proof:
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     removed = RemovalQueue.read(world.state).gone()
     strata = [_file(world, label, removed) for label in labels]
-    strata += [_singles(world, removed), _removals(world)]
+    strata += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
     proof = Proof(
         strata=strata,
         look_ups=sum(s.sampled for s in strata),
         misses=sum(s.misses + s.repaired for s in strata),
+        holds=len(mirror.record(world).proven),
     )
     world.place.write_json("proof.json", asdict(proof))
     world.say(_sentence(proof))
     wrong = {s.name: s.misses for s in strata if s.misses}
     held = len(RemovalQueue.read(world.state).of(Removal.DUE, Removal.INTENDED, Removal.HELD))
-    if wrong or held:
+    if wrong or (held and removal.is_authorised(world)):
         raise NotEqual(
             f"The register does not equal the warehouse: misses {wrong or 'none'}, removals that wait "
             f"{held}. Nothing is confirmed. See the report; clear this task to look again."
@@ -103,28 +80,27 @@ def from_json(value: dict[str, Any]) -> Proof:
 
 
 def _file(world: World, label: str, removed: Ints) -> Stratum:
-    rows = _rows_of(world, label, removed)
-    misses = _misses(world, rows, label)
-    if misses == 0:
-        return Stratum(name=f"file {label}", rows=len(rows), sampled=_size(world, rows), misses=0)
+    rows, name = _rows_of(world, label, removed), f"file {label}"
+    looked_up = strata.sample(world, rows, label)
+    misses = strata.missing(world, rows, looked_up)
+    if not misses:
+        return Stratum(name=name, rows=len(rows), sampled=len(looked_up), misses=0)
     world.say(
-        f"File {label}: {misses} of {_size(world, rows):,} sampled rows are wrong; "
-        f"counting all {len(rows):,}."
+        f"File {label}: {len(misses)} of {len(looked_up):,} sampled rows are wrong; counting all {len(rows):,}."
     )
     wrong = _count_fully(world, label, rows)
     _keep_out_of_the_mirror(world, label, wrong)
     _repair(world, label, wrong)
-    left = _misses(world, rows, label)
-    still = [row for row in wrong.tolist() if not _is_right(world, row)]
-    other_start = [row for row in still if _is_present(world, row)]
-    if not still:
-        _keep_out_of_the_mirror(world, label, mirror.NOTHING)
+    world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
+    still = strata.missing(world, rows, np.union1d(looked_up, wrong))
+    other_start = [row for row in still if strata.is_present(world, row)]
+    _keep_out_of_the_mirror(world, label, np.array(still, np.int64))
     return Stratum(
-        name=f"file {label}",
+        name=name,
         rows=len(rows),
-        sampled=_size(world, rows) + len(rows),
-        misses=max(left, len(still)) - len(other_start) if len(still) > len(other_start) else 0,
-        repaired=len(wrong) - len(still),
+        sampled=len(looked_up) + len(rows),
+        misses=len(still) - len(other_start),
+        repaired=len(np.setdiff1d(wrong, still)),
         start_not_corrected=len(other_start),
     )
 
@@ -132,11 +108,12 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
 def _singles(world: World, removed: Ints) -> Stratum:
     singles = world.journal.singles(world.run.key)
     rows = mirror.take(np.sort(singles[singles[:, 1] != Single.INTENDED, 0]), removed)
-    misses = _misses(world, rows, "singles")
-    if misses == 0 and len(singles):
+    looked_up = strata.sample(world, rows, "singles")
+    misses = strata.missing(world, rows, looked_up)
+    if not misses and len(singles):
         proven = np.where(singles[:, 1] == Single.INTENDED, Single.INTENDED, Single.PROVEN)
         world.journal.put_singles(world.run.key, np.column_stack([singles[:, 0], proven]))
-    return Stratum(name="single additions", rows=len(rows), sampled=_size(world, rows), misses=misses)
+    return Stratum(name="single additions", rows=len(rows), sampled=len(looked_up), misses=len(misses))
 
 
 def _removals(world: World) -> Stratum:
@@ -147,59 +124,35 @@ def _removals(world: World) -> Stratum:
         raise LookUpsUnreliable(
             "The register finds nobody, not even who is proven to be there: nothing is proven."
         )
-    sample = rows[draw(len(rows), world.settings.sample_size, _seed(world, "removals"))]
-    pending = misses = 0
-    for customer in sample.tolist():
+    looked_up = strata.sample(world, rows, "removals")
+    earlier = [c for c in looked_up.tolist() if queue.entries[c].day < day_number(today)]
+    there = {
+        row >> DAY_BITS
+        for row in strata.patiently(
+            world, [c << DAY_BITS for c in earlier], lambda row: strata.is_present(world, row)
+        )
+    }
+    pending = 0
+    for customer in looked_up.tolist():
         entry = queue.entries[customer]
-        if not world.look_up(customer, today, today):
+        if customer in there:
+            entry.state = Removal.DUE
+        elif entry.day < day_number(today) or not strata.is_present(world, customer << DAY_BITS):
             entry.state = Removal.GONE
-        elif entry.day == day_number(today):
-            pending += 1
         else:
-            entry.state, misses = Removal.DUE, misses + 1
+            pending += 1
     queue.write()
-    return Stratum(name="removals", rows=len(rows), sampled=len(sample), misses=misses, pending=pending)
+    return Stratum(
+        name="removals", rows=len(rows), sampled=len(looked_up), misses=len(there), pending=pending
+    )
 
 
 def _rows_of(world: World, label: str, removed: Ints) -> Ints:
+    """The additions of a file that should be there: without what was refused, removed, or only changed."""
     rows = world.place.read_array(f"files/{label}")
     refused = world.place.read_array(f"refused/{label}")
-    return mirror.take(rows, np.concatenate([ids_of(refused), removed]))
-
-
-def _misses(world: World, rows: Ints, name: str) -> int:
-    """How many of the sample are not as filed, each looked up again until patience ends."""
-    wrong = [
-        row
-        for row in rows[draw(len(rows), world.settings.sample_size, _seed(world, name))].tolist()
-        if not _is_right(world, row)
-    ]
-    until = world.now + MISS_PATIENCE_SECONDS
-    while wrong and world.now < until:
-        world.clock.sleep(MISS_PAUSE_SECONDS)
-        wrong = [row for row in wrong if not _is_right(world, row)]
-    if wrong and not finds_known(world, mirror.take(rows, ids_of(np.array(wrong, np.int64)))):
-        raise LookUpsUnreliable(
-            "The register finds nobody of this file, proven ones included: nothing is shown."
-        )
-    return len(wrong)
-
-
-def _is_right(world: World, row: int) -> bool:
-    """Registered today, and, if a start was filed, on that day too."""
-    start = date_of(row & DAY_MASK)
-    return _is_present(world, row) and (start is None or _found(world, row, start))
-
-
-def _is_present(world: World, row: int) -> bool:
-    return _found(world, row, oslo_today(world.clock))
-
-
-def _found(world: World, row: int, day: date) -> bool:
-    try:
-        return world.look_up(row >> DAY_BITS, day, day)
-    except InvalidIdentifier:
-        return False
+    changed = world.journal.start_changes(world.run.key)[:, 0]
+    return mirror.take(rows, np.concatenate([ids_of(refused), removed, ids_of(changed)]))
 
 
 def _count_fully(world: World, label: str, rows: Ints) -> Ints:
@@ -210,9 +163,9 @@ def _count_fully(world: World, label: str, rows: Ints) -> Ints:
         done, wrong = int((stored := world.place.read_array(name))[0]), stored[1:]
     while done < len(rows):
         part = rows[done : done + COUNTED_AT_ONCE]
-        wrong = np.concatenate([wrong, [row for row in part.tolist() if not _is_right(world, row)]]).astype(
-            np.int64
-        )
+        wrong = np.concatenate(
+            [wrong, [row for row in part.tolist() if not strata.is_right(world, row)]]
+        ).astype(np.int64)
         done += len(part)
         world.place.write_array(name, np.concatenate([[done], wrong]).astype(np.int64))
     return wrong
@@ -246,14 +199,6 @@ def _keep_out_of_the_mirror(world: World, label: str, wrong: Ints) -> None:
     pieces, _ = upload.leaves(world, world.place.read_array(f"files/{label}"))
     for piece in pieces:
         world.state.write_array(f"missing/{piece.fingerprint[:40]}", np.intersect1d(piece.rows, wrong))
-
-
-def _size(world: World, rows: Ints) -> int:
-    return min(len(rows), world.settings.sample_size)
-
-
-def _seed(world: World, name: str) -> str:
-    return world.staging.fingerprint(planning.read(world).fingerprint.encode(), name.encode())
 
 
 def _sentence(proof: Proof) -> str:

@@ -45,3 +45,9 @@ class Warehouse(Protocol):
 
     def agreements_of(self, customer_ids: Sequence[str]) -> "pa.Table":
         """Read all agreements of some customers as they stand now, the future ones too."""
+
+    def queued_removals(self) -> Sequence[str]:
+        """Whom the institution's own systems ask to remove, as text; nobody where there is no such queue."""
+
+    def record_removals(self, results: Sequence[tuple[str, str]]) -> None:
+        """Tell the queue what became of its customers, as pairs of customer and result."""

@@ -17,6 +17,8 @@ from kfr.relationships.batch_file import MAX_BODY_BYTES
 from kfr.relationships.guards import Limits
 
 Approval = Literal["auto", "always", "never"]
+Scope = Literal["everyone", "interval"]
+CompareWith = Literal["mirror", "register"]
 
 LOADING_GRACE_SECONDS = 3600  # how long after a file should have settled its witnesses are still awaited
 
@@ -42,6 +44,9 @@ class Run:
     as_of: date | None = None
     dry_run: bool = False
     approval: Approval = "auto"
+    scope: Scope = "everyone"
+    compare_with: CompareWith = "mirror"
+    interval: tuple[date, date] | None = None  # Oslo days, both included; None: since the watermark
     reason: str = ""
     max_batch_bytes: int = MAX_BODY_BYTES
     loading_grace: float = LOADING_GRACE_SECONDS

@@ -1,9 +1,12 @@
 """A person's decision, asked only when a guard or the run's params want one."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from kfr.operators.step import SQL_FOLDER
 
 RESPONSE_TIMEOUT = timedelta(hours=12)
 
@@ -15,9 +18,10 @@ class KfrApproveChangesOperator(ApprovalOperator):
     The answer is bound to the plan's fingerprint: what was approved is what runs.
 
     :param planned_by: task id of the plan of the same Dag.
+    :param sql_folder: as of the other steps.
     """
 
-    def __init__(self, *, planned_by: str, **kwargs: Any) -> None:
+    def __init__(self, *, planned_by: str, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
         super().__init__(
             subject="Approve the changes to Kundeforholdsregisteret",
             fail_on_reject=True,
@@ -26,11 +30,12 @@ class KfrApproveChangesOperator(ApprovalOperator):
             **kwargs,
         )
         self.planned_by = planned_by
+        self.sql_folder = str(sql_folder)
 
     def execute(self, context: Any) -> Any:
         plan = self._plan(context)
         if not plan["needs_person"]:
-            return {"approved": plan["fingerprint"], "by": "guards"}
+            return self._approved(context, "the guards")
         self.body = _body(plan)
         context["task_state_store"].set("asked", plan["fingerprint"])
         return super().execute(context)
@@ -44,11 +49,24 @@ class KfrApproveChangesOperator(ApprovalOperator):
                 "The plan changed while it was being approved, so the answer does not count. Clear this task."
             )
         answer = super().execute_complete(context, event)
-        return {"approved": plan["fingerprint"], "by": str(answer.get("responded_by_user"))}
+        return self._approved(context, _name_of(answer.get("responded_by_user")))
+
+    def _approved(self, context: Any, by: str) -> dict[str, str]:
+        """Keep the approval with the plan: each step that writes looks whether it is of the plan that stands."""
+        from kfr.hooks.world import world_of
+        from kfr.load import planning
+
+        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+            planning.approve(world, by)
+            return {"approved": planning.read(world).fingerprint, "by": by}
 
     def _plan(self, context: Any) -> dict[str, Any]:
         plan: dict[str, Any] = context["ti"].xcom_pull(task_ids=self.planned_by, key="plan")
         return plan
+
+
+def _name_of(user: Any) -> str:
+    return str((user.get("name") or user.get("id")) if isinstance(user, dict) else user)
 
 
 def _body(plan: dict[str, Any]) -> str:
@@ -66,6 +84,8 @@ def _body(plan: dict[str, Any]) -> str:
 | to remove | {plan["removals"]:,} |
 | files | {forecast["files"]:,} |
 | loaded by | {forecast["ends_at"]} |
+| refused rows | {plan["fates"]["rejected"]:,} |
+| customers looked up for the plan | {plan["looked_up"]:,} |
 
 Why a person is asked:
 

@@ -7,7 +7,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kfr.operators.pool import require_pool
-from kfr.operators.step import KfrStepOperator
+from kfr.operators.step import SHARE_WHILE_LOADING, KfrStepOperator
 from kfr.register.errors import ConfigurationError, Fatal
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ class KfrPlanOperator(KfrStepOperator):
             result = plan(world, first_load=self.first_load)
             context["ti"].xcom_push("plan", {**asdict(result), "needs_person": needs_person(world, result)})
             return result.labels
+
+
+class KfrRegisterTodayOperator(KfrStepOperator):
+    """Register those of the plan who start today, one by one; the file would do, but later."""
+
+    share = SHARE_WHILE_LOADING
+
+    def step(self, world: "World") -> dict[str, int]:
+        from kfr.load.arrivals import register_today
+
+        return asdict(register_today(world))
 
 
 class KfrAnnounceOperator(KfrStepOperator):
@@ -125,12 +136,18 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
 
     def execute(self, context: Any) -> dict[str, Any]:
-        counts: dict[str, Any] = super().execute(context)
+        from kfr.load import extract, lease, watermark
+
         dag_run = context["dag_run"]
         states = context["ti"].get_task_states(
             dag_id=dag_run.dag_id, task_ids=[self.verified_by], run_ids=[dag_run.run_id]
         )
-        if states.get(dag_run.run_id, {}).get(self.verified_by) != "success":
+        verified = states.get(dag_run.run_id, {}).get(self.verified_by) == "success"
+        with self.world(context) as world:
+            counts = self.step(world)
+            if verified and lease.is_held(world):
+                watermark.follow(world, extract.read(world))
+        if not verified:
             raise Fatal(
                 "The load is not verified, so this run is not green. What is proven is in the mirror. See the "
                 "failed tasks, then clear them."

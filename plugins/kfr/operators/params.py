@@ -14,7 +14,7 @@ class Tag(StrEnum):
     IMPACT_LOW = "impact:low"
 
 
-LOAD_PARAMS = {
+FIRST_LOAD_PARAMS = {
     "as_of": Param(
         None,
         type=["null", "string"],
@@ -41,4 +41,34 @@ LOAD_PARAMS = {
     ),
     "kfr_conn_id": Param("kfr_default", type="string", title="Connection to the register"),
     "warehouse_conn_id": Param("kfr_warehouse", type="string", title="Connection to the warehouse"),
+}
+
+PERIODIC_PARAMS = {
+    **FIRST_LOAD_PARAMS,
+    "scope": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, "everyone", "interval"],
+        title="Scope",
+        description="Whom the run is about: everyone, or who changed in an interval. Empty: everyone; in a backfill "
+        "the interval of each run.",
+    ),
+    "compare_with": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, "mirror", "register"],
+        title="Compare with",
+        description="The mirror, or the register itself by looking each customer up. Empty: the mirror; in a "
+        "backfill the register, so that it repairs what a fault broke.",
+    ),
+}
+
+RECONCILE_PARAMS = {
+    **FIRST_LOAD_PARAMS,
+    "full": Param(
+        False,
+        type="boolean",
+        title="Look everyone up",
+        description="Even if the sample shows nothing. A million customers at 20 look-ups a second take 14 hours.",
+    ),
 }

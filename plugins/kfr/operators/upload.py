@@ -92,19 +92,24 @@ class KfrBatchFileOperator(KfrStepOperator):
         return [asdict(finish(world, label, proven, late)) for label in self.labels(world)]
 
 
-class KfrCloseArrivalsOperator(KfrBatchFileOperator):
-    """Send those who arrived during the load and could not go singly; then wait until nothing can be loading."""
+class KfrCloseAdditionsOperator(KfrBatchFileOperator):
+    """
+    Send those who were to go singly and could not; then wait until nothing can be loading.
+
+    :param arrivals: whether those who arrived during the load go, too.
+    """
 
     share = 1.0
     until_settled = True
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, arrivals: bool, **kwargs: Any) -> None:
         super().__init__(file="closing", **kwargs)
+        self.arrivals = arrivals
 
     def labels(self, world: "World") -> list[str]:
         from kfr.load.arrivals import close_arrivals
 
-        return close_arrivals(world)
+        return close_arrivals(world, arrivals=self.arrivals)
 
     def must_wait(self, world: "World", files: list[str]) -> bool:
         return bool(files or world.journal.open_sends(world.settings.rows_per_second, world.now))

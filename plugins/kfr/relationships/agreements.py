@@ -63,7 +63,7 @@ class Folded:
     """
 
     active: Ints = field(repr=False)  # packed relationships
-    ended: Ints = field(repr=False)  # identifiers: an agreement has begun, none runs or continues it
+    ended: Ints = field(repr=False)  # packed, by the last chain: an agreement has begun, none continues it
     waiting: Ints = field(repr=False)  # identifiers: only a future start, or one within the bridge
     tainted: Ints = field(repr=False)  # identifiers with a row refused for its dates
     without_start: int  # active relationships of which some agreement has no start
@@ -138,7 +138,7 @@ def fold(agreements: Agreements, as_of: int) -> Folded:
     refused = ~accepted
     return Folded(
         active=pack(latest.ids[active], latest.starts[active]),
-        ended=latest.ids[ended],
+        ended=pack(latest.ids[ended], latest.starts[ended]),
         waiting=np.sort(future.ids[continues | ~known]),
         tainted=np.unique(agreements.ids[refused & (agreements.ids != 0)]),
         without_start=int((latest.lacks_start & active).sum()),

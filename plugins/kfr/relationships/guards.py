@@ -18,6 +18,7 @@ class Limits:
     """From where on a person is asked; what equals a limit still passes."""
 
     shrink_share: float = 0.20  # of the mirror, missing in the desired state
+    outside_share: float = 0.50  # of the customers of an interval, without a change in it
     removals: int = 500
     removal_share: float = 0.02  # of the mirror
     reject_share: float = 0.01  # of the rows read
@@ -46,32 +47,42 @@ def judge(
     *,
     rows: int,
     rows_rejected: int,
+    customers: int,
     desired: int,
     mirror: int,
+    population: int,
     removals: int,
     worlds: Mapping[World, int],
     numbers_of_2032: int,
     environment: Environment,
     on: date,
     agreed_test_users: int = 0,
+    whole: bool = True,
+    outside_interval: int = 0,
     limits: Limits = DEFAULT_LIMITS,
 ) -> list[Finding]:
     """Every guard that has something to say, those that stop the run first.
 
-    `rows` are rows read; `desired` and `mirror` count relationships, `removals` those due. `worlds` and
+    `rows` are rows read, of so many `customers`; `desired` and `mirror` count relationships, `removals` those
+    due. Of an extract that is not `whole` (the customers of an interval) `mirror` counts the same customers, and
+    `outside_interval` those without a change in it; `population` is the whole mirror. `worlds` and
     `numbers_of_2032` count identifiers among the desired (right by the rule of 2032 only), and
     `agreed_test_users` the real persons among them whom Bits agreed to have in test. `on` is the Oslo day.
     """
     return [
-        *_judge_rows(rows, rows_rejected),
+        *_judge_rows(rows, rows_rejected, whole=whole),
         *_judge_worlds(worlds, agreed_test_users, environment),
         *_judge_2032(numbers_of_2032, environment, on),
-        *_judge_changes(desired, mirror, removals, limits),
+        *(_judge_size(desired, mirror, limits) if whole else ()),
+        *_judge_interval(customers, outside_interval, limits),
+        *_judge_removals(population, removals, limits),
         *_judge_rejects(rows, rows_rejected, limits),
     ]
 
 
-def _judge_rows(rows: int, rejected: int) -> Iterator[Finding]:
+def _judge_rows(rows: int, rejected: int, *, whole: bool) -> Iterator[Finding]:
+    if rows == 0 and not whole:
+        return  # nothing changed
     if rows == 0:
         yield _stop(
             "empty_extract", "The warehouse returned no agreement. Check the query and the day's load."
@@ -104,17 +115,29 @@ def _judge_2032(numbers: int, environment: Environment, on: date) -> Iterator[Fi
         )
 
 
-def _judge_changes(desired: int, mirror: int, removals: int, limits: Limits) -> Iterator[Finding]:
+def _judge_size(desired: int, mirror: int, limits: Limits) -> Iterator[Finding]:
     if mirror - desired > limits.shrink_share * mirror:
         yield _ask(
             "shrunk",
             f"{desired} relationships now, {mirror} before: more than {_percent(limits.shrink_share)} fewer. "
             "Is the extract complete?",
         )
-    if removals > limits.removals or removals > limits.removal_share * mirror:
+
+
+def _judge_interval(customers: int, outside: int, limits: Limits) -> Iterator[Finding]:
+    if outside > limits.outside_share * customers:
+        yield _ask(
+            "outside_interval",
+            f"Of {outside} of {customers} customers nothing began or ended in the interval. Were so many facts "
+            "entered late, or does changed_agreements.sql not keep to its days?",
+        )
+
+
+def _judge_removals(population: int, removals: int, limits: Limits) -> Iterator[Finding]:
+    if removals > limits.removals or removals > limits.removal_share * population:
         yield _ask(
             "many_removals",
-            f"{removals} removals of {mirror} relationships, over {limits.removals} "
+            f"{removals} removals of {population} relationships, over {limits.removals} "
             f"or {_percent(limits.removal_share)}. Did so many customers leave?",
         )
 

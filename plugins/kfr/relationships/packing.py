@@ -49,6 +49,16 @@ def starts_of(packed: Ints) -> Ints:
     return packed & DAY_MASK
 
 
+def lookup(population: Ints, ids: Ints) -> Ints:
+    """The packed rows of `ids` in a sorted population, -1 for those who are not in it."""
+    found = np.full(len(ids), -1, np.int64)
+    at = np.searchsorted(population, ids << DAY_BITS)
+    inside = at < len(population)
+    rows = population[at[inside]]
+    found[inside] = np.where(ids_of(rows) == ids[inside], rows, -1)
+    return found
+
+
 def text_of(customer_id: int) -> str:
     """An identifier as the register writes it: 9 digits, or 11 with leading zeros."""
     return f"{customer_id:09d}" if customer_id < 10**9 else f"{customer_id:011d}"

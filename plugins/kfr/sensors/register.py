@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kfr.load.lease import Lease
 
 ACTIVE = ["queued", "running"]  # states of a run
+COMPARE_SECONDS = 600.0  # of one stretch of look-ups
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -62,6 +63,30 @@ class KfrAcquireSensor(BaseSensorOperator):
             )
             self.holder = None if taken else lease.current(world)
             return taken is not None
+
+
+class KfrCompareSensor(BaseSensorOperator):
+    """
+    Compare the register with the mirror by look-ups: a sample, and everyone if it says no or a person asks.
+
+    Each poke is a stretch of minutes, from a checkpoint: a comparison of a million customers takes half a day.
+    """
+
+    def __init__(self, *, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
+        super().__init__(
+            mode="reschedule",
+            poke_interval=conf.getint("kfr", "compare_pause_seconds", fallback=30),
+            timeout=timedelta(days=14).total_seconds(),
+            **kwargs,
+        )
+        self.sql_folder = str(sql_folder)
+
+    def poke(self, context: Any) -> bool:
+        from kfr.hooks.world import world_of
+        from kfr.load.reconciliation import compare
+
+        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+            return compare(world, full=context["params"]["full"], seconds=COMPARE_SECONDS)
 
 
 class KfrArrivalsSensor(BaseSensorOperator):

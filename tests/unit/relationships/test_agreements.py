@@ -48,7 +48,7 @@ def fold_rows(*periods: tuple[int | None, int | None], as_of: int = AS_OF) -> Fo
 def state_of(folded: Folded) -> tuple:
     return (
         folded.active.tolist(),
-        folded.ended.tolist(),
+        ids_of(folded.ended).tolist(),
         folded.waiting.tolist(),
         folded.tainted.tolist(),
         folded.without_start,
@@ -73,7 +73,7 @@ def test_folding_finds_what_the_rules_say(rows, as_of):
     expected = reference.fold(rows, as_of)
     starts = [start or None for start in starts_of(folded.active).tolist()]
     assert dict(zip(ids_of(folded.active).tolist(), starts, strict=True)) == expected.active
-    assert set(folded.ended.tolist()) == expected.ended
+    assert set(ids_of(folded.ended).tolist()) == expected.ended
     assert set(folded.waiting.tolist()) == expected.waiting
     assert set(folded.tainted.tolist()) == expected.tainted
     assert folded.without_start == expected.without_start
@@ -89,9 +89,9 @@ def test_each_row_has_exactly_one_fate_and_each_customer_one_state(rows, as_of):
     assert fates == folded.rows == len(rows)
     assert sum(folded.rejected_by_reason.values()) == folded.rows_rejected
     accepted = {row.customer for row in rows if row.reason == "accepted"}
-    states = [*ids_of(folded.active).tolist(), *folded.ended.tolist(), *folded.waiting.tolist()]
+    states = [*ids_of(folded.active).tolist(), *ids_of(folded.ended).tolist(), *folded.waiting.tolist()]
     assert sorted(states) == sorted(accepted)
-    for ids in (ids_of(folded.active), folded.ended, folded.waiting, folded.tainted):
+    for ids in (ids_of(folded.active), ids_of(folded.ended), folded.waiting, folded.tainted):
         assert (np.diff(ids) > 0).all()  # sorted, each customer once
 
 
@@ -116,7 +116,7 @@ def test_a_large_extract_is_folded_by_the_rules():
     assert dict(zip(ids_of(folded.active).tolist(), starts_of(folded.active).tolist(), strict=True)) == {
         customer: start or UNKNOWN_DAY for customer, start in expected.active.items()
     }
-    assert folded.ended.tolist() == sorted(expected.ended)
+    assert ids_of(folded.ended).tolist() == sorted(expected.ended)
 
 
 # --- folding: the rules, one by one (as_of is day 10) ---
@@ -188,7 +188,7 @@ def test_a_start_to_come_within_the_bridge_or_a_first_one_waits(periods):
 )
 def test_a_start_beyond_the_bridge_leaves_the_relationship_ended(periods):
     folded = fold_rows(*periods)
-    assert folded.ended.tolist() == [int(CUSTOMERS[0])]
+    assert ids_of(folded.ended).tolist() == [int(CUSTOMERS[0])]
     assert len(folded.waiting) == len(folded.active) == 0
 
 
@@ -201,7 +201,7 @@ def test_a_row_refused_for_its_dates_taints_its_customer_whatever_the_other_rows
         Row(0, 1, 2, "missing"),
     ]
     folded = fold(agreements_of(rows), AS_OF)
-    assert folded.tainted.tolist() == folded.ended.tolist() == [customer]
+    assert folded.tainted.tolist() == ids_of(folded.ended).tolist() == [customer]
     assert folded.rejected_by_reason == {"ended_before_started": 1, "missing": 1}
 
 
@@ -209,7 +209,7 @@ def test_neighbouring_numbers_are_different_customers_even_where_chains_would_me
     rows = [Row(5_000, 1, None), Row(5_001, None, None), Row(5_002, 2, 5)]
     folded = fold(agreements_of(rows), AS_OF)
     assert ids_of(folded.active).tolist() == [5_000, 5_001]
-    assert folded.ended.tolist() == [5_002]
+    assert ids_of(folded.ended).tolist() == [5_002]
 
 
 def test_no_rows_fold_to_nobody():

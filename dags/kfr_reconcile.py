@@ -1,0 +1,100 @@
+"""
+### Is Kundeforholdsregisteret (KFR) what the warehouse says?
+
+Once a week customers are looked up **in the register itself**: a sample of those who should be there, as the mirror
+has them, and of those who should not. The log says what the sample means. If one is not as it should be, or the run
+is triggered with **Look everyone up**, every customer whom the warehouse or the mirror knows is looked up, from a
+checkpoint, with progress and a forecast (a million take 14 hours at 20 a second). What differs is repaired by the
+same steps as in the periodic load.
+
+**A mirror that is lost or damaged** is made anew here. With `dry_run` the plan is made and nothing is sent.
+
+It cannot find whom neither the warehouse nor the mirror knows: the register lists nobody.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from airflow.sdk import Asset, TriggerRule, dag
+
+from kfr.clock import OSLO
+from kfr.operators.approval import KfrApproveChangesOperator
+from kfr.operators.load import (
+    KfrAnnounceOperator,
+    KfrExtractOperator,
+    KfrPlanOperator,
+    KfrReadinessOperator,
+    KfrRecordMirrorOperator,
+    KfrRegisterTodayOperator,
+    KfrReleaseOperator,
+    KfrRemoveEndedOperator,
+    KfrRemoveStagedFilesOperator,
+    KfrVerifyOperator,
+)
+from kfr.operators.params import RECONCILE_PARAMS, Tag
+from kfr.operators.pool import POOL
+from kfr.operators.schedule import reconcile_schedule
+from kfr.operators.step import FILES_AT_ONCE, retrying
+from kfr.operators.upload import KfrBatchFileOperator, KfrCloseAdditionsOperator
+from kfr.sensors.register import KfrAcquireSensor, KfrCompareSensor
+
+SQL = Path(__file__).resolve().parent.parent / "include" / "sql"
+REGISTER = Asset(name="kfr_register", uri="kfr://register/default")
+
+
+@dag(
+    dag_id="kfr_reconcile",
+    dag_display_name="KFR: reconcile with the register",
+    doc_md=__doc__,
+    schedule=reconcile_schedule(),
+    start_date=datetime(2026, 1, 1, tzinfo=OSLO),
+    catchup=False,
+    max_active_runs=1,
+    params=RECONCILE_PARAMS,
+    tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
+    default_args={"owner": "kfr", **retrying()},
+)
+def kfr_reconcile() -> None:
+    ready = KfrReadinessOperator(task_id="check_readiness", sql_folder=SQL)
+    acquire = KfrAcquireSensor(task_id="acquire_register", sql_folder=SQL).as_setup()  # type: ignore[no-untyped-call]
+    extract = KfrExtractOperator(task_id="extract_relationships", sql_folder=SQL)
+    compare = KfrCompareSensor(task_id="compare_register", sql_folder=SQL)
+    plan = KfrPlanOperator(task_id="plan_changes", sql_folder=SQL)
+    announce = KfrAnnounceOperator(task_id="announce_volume", sql_folder=SQL)
+    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes", sql_folder=SQL)
+    upload = KfrBatchFileOperator.partial(
+        task_id="upload_batch_file",
+        sql_folder=SQL,
+        map_index_template="{{ file }}",
+        max_active_tis_per_dagrun=FILES_AT_ONCE,
+    ).expand(file=plan.output)
+    today = KfrRegisterTodayOperator(task_id="register_today", sql_folder=SQL)
+    close = KfrCloseAdditionsOperator(
+        task_id="close_additions",
+        arrivals=False,
+        sql_folder=SQL,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    )
+    remove = KfrRemoveEndedOperator(task_id="remove_ended", sql_folder=SQL)
+    verify = KfrVerifyOperator(task_id="verify_register", sql_folder=SQL)
+    record = KfrRecordMirrorOperator(
+        task_id="record_mirror",
+        verified_by="verify_register",
+        sql_folder=SQL,
+        outlets=[REGISTER],
+        retries=0,
+        trigger_rule=TriggerRule.ALL_DONE,
+    )
+    release = KfrReleaseOperator(task_id="release_register", pool=POOL, sql_folder=SQL)
+    clean = KfrRemoveStagedFilesOperator(
+        task_id="remove_staged_files", sql_folder=SQL, trigger_rule=TriggerRule.NONE_FAILED
+    )
+
+    ready >> acquire >> extract >> compare >> plan >> announce >> approve >> [upload, today]
+    [upload, today] >> close >> remove >> verify
+    [upload, today, close, remove, verify] >> record
+    record >> release.as_teardown(setups=acquire)
+    [record, release] >> clean  # last: the run's lease is one of its staged files
+
+
+kfr_reconcile()

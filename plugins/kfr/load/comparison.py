@@ -1,0 +1,191 @@
+"""What the register itself says of customers: each is looked up, and the mirror follows.
+
+For backfills, which repair what a fault broke, and for reconciling. A look-up proves as much as a load's own
+witnesses do, so it can also make a mirror that was lost. Goes on from its checkpoint after a crash.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+
+import numpy as np
+
+from kfr.clock import OSLO, oslo_today
+from kfr.load import extract, mirror
+from kfr.load.ingestion import LookUpsUnreliable, finds_known
+from kfr.load.mirror import Mirror
+from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.world import World
+from kfr.relationships.packing import (
+    DAY_BITS,
+    DAY_MASK,
+    FIRST_DATE,
+    UNKNOWN_DAY,
+    Ints,
+    date_of,
+    day_number,
+    ids_of,
+    lookup,
+    starts_of,
+)
+
+STRETCH = 500  # customers between two checkpoints
+NAME = "compared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What looking customers up showed; counts."""
+
+    customers: int
+    present: int
+    missing: int  # customers by the warehouse, and not in the register
+    lost: int  # of these, proven to be there before
+    left_over: int  # in the register, and no customer by the warehouse
+    other_start: int  # in the register with another start than the warehouse has
+
+
+def look_up(
+    world: World, customers: Ints, held: Mirror, *, starts: bool = True, until: float = np.inf
+) -> bool:
+    """Look `customers` (sorted) up, from the checkpoint on; whether all are done at the moment `until`.
+
+    :param starts: whether their starts are looked up too, which takes twice as many look-ups.
+    :raises LookUpsUnreliable: the register finds nobody, not even one known to be there.
+    """
+    asked = _settled(world, customers)
+    seal = world.staging.fingerprint(asked.tobytes(), bytes([starts]))
+    done, rows = 0, mirror.NOTHING
+    if world.place.exists(f"{NAME}.json") and world.place.read_json(f"{NAME}.json")["asked"] == seal:
+        rows = world.place.read_array(f"{NAME}.rows")
+        done = len(rows)
+    began, began_at = world.now, done
+    desired = extract.read(world).active
+    while done < len(asked) and world.now < until:
+        part = asked[done : done + STRETCH]
+        wanted, known = lookup(desired, part), lookup(held.proven, part)
+        today = oslo_today(world.clock)
+        seen = [
+            _see(world, *each, today=today, starts=starts)
+            for each in zip(part.tolist(), wanted.tolist(), known.tolist(), strict=True)
+        ]
+        new = np.array(seen, np.int64)
+        _require_reliable(world, np.concatenate([rows, new]), new, held)
+        rows = np.concatenate([rows, new])
+        done = len(rows)
+        world.place.write_array(f"{NAME}.rows", rows)
+        world.place.write_array(f"{NAME}.customers", asked[:done])
+        world.place.write_json(f"{NAME}.json", {"asked": seal})
+        _say_progress(world, done, len(asked), (world.now - began) / max(done - began_at, 1))
+    if not len(asked):
+        world.place.write_array(f"{NAME}.rows", mirror.NOTHING)
+        world.place.write_array(f"{NAME}.customers", mirror.NOTHING)
+        world.place.write_json(f"{NAME}.json", {"asked": seal})
+    return done >= len(asked)
+
+
+def is_staged(world: World) -> bool:
+    """Whether look-ups wait to be taken over by the mirror."""
+    return world.place.exists(f"{NAME}.json")
+
+
+def take_over(world: World, held: Mirror) -> Mirror:
+    """Let the mirror follow what was looked up, and count the differences; a dry run writes no state."""
+    customers, rows = world.place.read_array(f"{NAME}.customers"), world.place.read_array(f"{NAME}.rows")
+    present, absent = np.sort(rows[rows >= 0]), customers[rows < 0]
+    desired = extract.read(world).active
+    wanted = lookup(desired, ids_of(present))
+    missing = lookup(desired, absent) >= 0
+    dated = (wanted >= 0) & (starts_of(wanted) != UNKNOWN_DAY)
+    result = Comparison(
+        customers=len(customers),
+        present=len(present),
+        missing=int(missing.sum()),
+        lost=int((missing & (lookup(held.proven, absent) >= 0)).sum()),
+        left_over=int((wanted < 0).sum()),
+        other_start=int((wanted != present)[dated].sum()),
+    )
+    world.place.write_json("comparison.json", asdict(result))
+    world.say(_sentence(result))
+    if world.run.dry_run:
+        proven, possible = mirror.corrected(held, present=present, absent=absent)
+        return Mirror(version=held.version, proven=proven, possible=possible)
+    after = mirror.correct(world, held, present=present, absent=absent)
+    world.place.delete(f"{NAME}.json")
+    return after
+
+
+def read(world: World) -> Comparison | None:
+    """How the comparison of this run came out; None if it made none."""
+    if not world.place.exists("comparison.json"):
+        return None
+    stored = world.place.read_json("comparison.json")
+    return Comparison(**{f.name: stored[f.name] for f in fields(Comparison)})
+
+
+def _settled(world: World, customers: Ints) -> Ints:
+    """Without those removed today: the register may answer yes for the rest of the day."""
+    queue, today = RemovalQueue.read(world.state), day_number(oslo_today(world.clock))
+    removed = [c for c in queue.of(Removal.REMOVED).tolist() if queue.entries[c].day == today]
+    return np.setdiff1d(customers, np.array(removed, np.int64))
+
+
+def _see(world: World, customer: int, wanted: int, held: int, *, today: date, starts: bool) -> int:
+    """The relationship as far as look-ups tell, packed; -1 if there is none today.
+
+    :param wanted: as the warehouse has it, packed; -1 if it has none.
+    :param held: the same of the mirror.
+    """
+    if not world.look_up(customer, today, today):
+        return -1
+    start, before = (row & DAY_MASK if row >= 0 else UNKNOWN_DAY for row in (wanted, held))
+    if start == UNKNOWN_DAY or (held >= 0 and not starts):
+        known = held if held >= 0 else wanted
+        return known if known >= 0 else customer << DAY_BITS
+    if UNKNOWN_DAY < before < start:
+        # The warehouse has a later start: the old one still holds if anything is found before the new one.
+        return held if world.look_up(customer, _date(before), _date(start - 1)) else wanted
+    if world.look_up(customer, _date(start), _date(start)):
+        return wanted
+    return customer << DAY_BITS | _first_day(world, customer, start + 1, day_number(today))
+
+
+def _first_day(world: World, customer: int, first: int, last: int) -> int:
+    """The day number, from `first` to `last`, on which a relationship that holds on `last` began."""
+    begin = first
+    while first < last:
+        middle = (first + last) // 2
+        if world.look_up(customer, _date(begin), _date(middle)):
+            last = middle
+        else:
+            first = middle + 1
+    return last
+
+
+def _date(number: int) -> date:
+    return date_of(number) or FIRST_DATE
+
+
+def _require_reliable(world: World, rows: Ints, new: Ints, held: Mirror) -> None:
+    """Let absence count only in a pass in which someone known to be there was found."""
+    if (new >= 0).any() or not (new < 0).any():
+        return
+    known = rows[rows >= 0] if (rows >= 0).any() else held.proven
+    if not finds_known(world, np.sort(known)):
+        raise LookUpsUnreliable(
+            "The register finds nobody, not even a customer who is proven to be there: its look-ups cannot be "
+            "trusted now, and nothing follows from them. Try again later; if it lasts, ask DSOP@bits.no."
+        )
+
+
+def _say_progress(world: World, done: int, of: int, seconds_each: float) -> None:
+    ends = datetime.fromtimestamp(world.now + (of - done) * seconds_each, OSLO).isoformat(timespec="minutes")
+    if done < of:
+        world.say(f"Compared {done:,} of {of:,} customers with the register; at this pace until {ends}.")
+
+
+def _sentence(result: Comparison) -> str:
+    return (
+        f"Compared {result.customers:,} customers with the register: {result.present:,} are there, "
+        f"{result.missing:,} are missing ({result.lost:,} of them proven before), "
+        f"{result.left_over:,} are left over, {result.other_start:,} have another start."
+    )

@@ -1,0 +1,62 @@
+"""Starts that were filed again, and whether the register took them.
+
+Not documented is whether a second file with another date changes a start. So nothing is taken for granted: each
+is looked up in days that only the new start satisfies. Where the register keeps the old start, that is
+reported, the mirror keeps it too, and the same start is not filed a second time; a date is never fixed by a
+DELETE.
+"""
+
+from datetime import date, timedelta
+
+import numpy as np
+
+from kfr.load import mirror, strata
+from kfr.load.journal import StartChange
+from kfr.load.strata import Stratum
+from kfr.load.world import World
+from kfr.relationships.packing import DAY_MASK, UNKNOWN_DAY, Ints, date_of, ids_of
+
+NAME = "changed starts"
+
+
+def verify(world: World, removed: Ints) -> Stratum:
+    """Look a sample of the changed starts up; all of them, if one was not taken."""
+    entries = world.journal.start_changes(world.run.key)
+    entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
+    before = dict(zip(entries[:, 0].tolist(), entries[:, 1].tolist(), strict=True))
+    looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME)
+    kept = strata.patiently(world, looked_up.tolist(), lambda row: not _is_taken(world, row, before[row]))
+    if kept and len(looked_up) < len(entries):
+        looked_up = np.sort(entries[:, 0])
+        kept = [row for row in looked_up.tolist() if not _is_taken(world, row, before[row])]
+    absent = [row for row in kept if not strata.is_present(world, row)]
+    stays = np.array([row for row in kept if row not in set(absent)], np.int64)
+    entries[:, 2] = np.where(np.isin(entries[:, 0], stays), StartChange.KEPT, StartChange.CORRECTED)
+    entries[np.isin(entries[:, 0], absent), 2] = StartChange.SENT
+    world.journal.put_start_changes(world.run.key, entries)
+    if absent:  # who was proven to be there is not: the next load adds them
+        held = mirror.read(world)
+        mirror.correct(
+            world, held, present=mirror.NOTHING, absent=np.sort(ids_of(np.array(absent, np.int64)))
+        )
+    return Stratum(
+        name=NAME,
+        rows=len(entries),
+        sampled=len(looked_up),
+        misses=len(absent),
+        start_not_corrected=len(stays),
+    )
+
+
+def _is_taken(world: World, row: int, before: int) -> bool:
+    """Whether the new start holds: by days that the old one does not reach, or no longer reaches."""
+    if not strata.is_present(world, row):
+        return False
+    start, old = _day(row), _day(before)
+    if start is None or old is None or start < old:
+        return start is None or strata.is_found(world, row, start, start)
+    return not strata.is_found(world, row, old, start - timedelta(days=1))
+
+
+def _day(row: int) -> date | None:
+    return date_of(row & DAY_MASK) if row & DAY_MASK != UNKNOWN_DAY else None

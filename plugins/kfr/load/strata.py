@@ -1,0 +1,87 @@
+"""A stratum of a load's proof, and how its sample is looked up: drawn once, with patience, nothing drawn anew."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from kfr.clock import oslo_today
+from kfr.load import mirror
+from kfr.load.ingestion import LookUpsUnreliable, finds_known
+from kfr.load.sampling import draw
+from kfr.load.world import World
+from kfr.register.errors import InvalidIdentifier
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
+
+CONFIDENCE = 0.95
+MISS_PATIENCE_SECONDS = 600  # how long a miss is looked up again: look-ups may lag (not documented)
+MISS_PAUSE_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """What looking up showed for one stratum; counts."""
+
+    name: str
+    rows: int
+    sampled: int
+    misses: int  # of the sample, after the last look
+    repaired: int = 0  # found missing by a full count and sent again
+    start_not_corrected: int = 0  # registered, with another start than was filed
+    pending: int = 0  # removals that the register may still answer for today
+
+    @property
+    def wrong_at_most(self) -> int:
+        """Customers that may be wrong at 95 % confidence, when there was no miss; 0 if all were looked up."""
+        if self.sampled >= self.rows:
+            return 0
+        share = 1 - (1 - CONFIDENCE) ** (1 / self.sampled)
+        return math.ceil(self.rows * float(share))
+
+
+def sample(world: World, rows: Ints, name: str) -> Ints:
+    """The rows of a stratum that are looked up; a retry draws the same ones."""
+    seed = world.staging.fingerprint(rows.tobytes(), name.encode())
+    return rows[draw(len(rows), world.settings.sample_size, seed)]
+
+
+def patiently(world: World, rows: list[int], is_wrong: Callable[[int], bool]) -> list[int]:
+    """Those of `rows` (packed) that are wrong, looked up again until they are right or patience ends."""
+    wrong = [row for row in rows if is_wrong(row)]
+    until = world.now + MISS_PATIENCE_SECONDS
+    while wrong and world.now < until:
+        world.clock.sleep(MISS_PAUSE_SECONDS)
+        wrong = [row for row in wrong if is_wrong(row)]
+    return wrong
+
+
+def missing(world: World, rows: Ints, looked_up: Ints) -> list[int]:
+    """Those of `looked_up` that are not in the register as filed.
+
+    :param rows: all of the stratum: "not found" counts only if another of them is found.
+    :raises LookUpsUnreliable: nobody is found.
+    """
+    wrong = patiently(world, looked_up.tolist(), lambda row: not is_right(world, row))
+    if wrong and not finds_known(world, mirror.take(rows, ids_of(np.array(wrong, np.int64)))):
+        raise LookUpsUnreliable("The register finds nobody of this stratum: nothing is shown by it.")
+    return wrong
+
+
+def is_right(world: World, row: int) -> bool:
+    """Registered today, and, if a start was filed, on that day too."""
+    start = date_of(row & DAY_MASK)
+    return is_present(world, row) and (start is None or is_found(world, row, start, start))
+
+
+def is_present(world: World, row: int) -> bool:
+    today = oslo_today(world.clock)
+    return is_found(world, row, today, today)
+
+
+def is_found(world: World, row: int, first: date, last: date) -> bool:
+    try:
+        return world.look_up(row >> DAY_BITS, first, last)
+    except InvalidIdentifier:
+        return False

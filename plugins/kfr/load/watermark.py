@@ -1,0 +1,30 @@
+"""The last day on which the register was proven to equal the warehouse, for everyone.
+
+A load of an interval begins some days before it; it only grows, and a backfill does not move it.
+"""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kfr.load.extract import Extract
+    from kfr.load.world import World
+
+NAME = "watermark"
+
+
+def read(world: "World") -> date | None:
+    """The day, or None before the first proven load."""
+    return date.fromisoformat(world.state.read_json(NAME)["as_of"]) if world.state.exists(NAME) else None
+
+
+def follow(world: "World", found: "Extract") -> None:
+    """Move it to the day of a proven load, never back.
+
+    What a load of some given days proves says nothing of the days between; one from the watermark on does.
+    """
+    if found.days is not None and world.run.interval is not None:
+        return
+    before = read(world)
+    if before is None or before < found.as_of:
+        world.state.write_json(NAME, {"as_of": found.as_of.isoformat(), "run": world.run.key})
