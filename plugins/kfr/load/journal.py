@@ -15,7 +15,7 @@ import numpy as np
 
 from kfr.clock import oslo_date
 from kfr.load.staging import Place
-from kfr.relationships.packing import Ints
+from kfr.relationships.packing import Ints, date_of, day_number, starts_of
 
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
@@ -165,9 +165,12 @@ class Journal:
     def runs_with_singles(self) -> list[str]:
         return [name.removeprefix("singles/") for name in self._state.names("singles")]
 
-    def drop_singles(self, run: str, day: date) -> None:
+    def drop_singles(self, run: str) -> None:
         """Forget a run's single additions, once the mirror holds them; keep their number by day."""
-        self._state.write_json(f"history/{day.isoformat()}-singles-{run}", {"rows": len(self.singles(run))})
+        days, counts = np.unique(starts_of(self.singles(run)[:, 0]), return_counts=True)
+        for number, rows in zip(days, counts, strict=True):
+            if day := date_of(number):
+                self._state.write_json(f"history/{day.isoformat()}-singles-{run}", {"rows": int(rows)})
         self._state.delete(f"singles/{run}")
 
     def rows_sent_on(self, day: date) -> int:
@@ -182,7 +185,11 @@ class Journal:
             for name in self._state.names("history")
             if name.startswith(f"history/{day.isoformat()}-")
         )
-        return under_way + past + sum(len(self.singles(run)) for run in self.runs_with_singles())
+        today = day_number(day)  # a single addition carries no date: it starts on the day on which it left
+        singles = sum(
+            int((starts_of(self.singles(run)[:, 0]) == today).sum()) for run in self.runs_with_singles()
+        )
+        return under_way + past + singles
 
 
 def _send(value: dict[str, Any]) -> Send:

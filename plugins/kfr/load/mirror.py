@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kfr.clock import oslo_today
 from kfr.load.journal import Single, is_open, schedule
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.staging import StateMissing
@@ -77,7 +76,7 @@ def record(world: World) -> Mirror:
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     for run in journal.runs_with_singles():
         if run != world.run.key:
-            journal.drop_singles(run, oslo_today(world.clock))
+            journal.drop_singles(run)
     return after
 
 
