@@ -14,6 +14,7 @@ from kfr.load import arrivals, extract, lease, mirror, planning, removal, upload
 from kfr.load.ingestion import Loading, await_loading, await_settling
 from kfr.load.journal import Outcome, Send
 from kfr.load.world import Run, World
+from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import Ints, day_number, ids_of, pack
 from tests.faults.fuse import Crash
@@ -22,7 +23,9 @@ from tests.simulator import Event, Fault, FaultKind
 
 GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_share=0.5)
 RUN = Run(dag_id="kfr_initial_load", run_id="manual__1", approval="never", limits=GENEROUS)
-TEN_ROWS = 560  # bytes of a request with ten dated rows: a small load, several files
+TEN_ROWS = (
+    FRAME_BYTES + 10 * len("01234567890#2026-11-23,") - 1
+)  # bytes of such a request: small loads, several files
 
 
 @dataclass
