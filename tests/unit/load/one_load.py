@@ -22,7 +22,14 @@ from tests.faults.institution import Agreement, Institution
 from tests.simulator import Event, Fault, FaultKind
 
 GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_share=0.5)
-RUN = Run(dag_id="kfr_initial_load", run_id="manual__1", approval="never", limits=GENEROUS)
+GRACE_SECONDS = 60.0
+RUN = Run(
+    dag_id="kfr_initial_load",
+    run_id="manual__1",
+    approval="never",
+    limits=GENEROUS,
+    loading_grace=GRACE_SECONDS,
+)
 TEN_ROWS = (
     FRAME_BYTES + 10 * len("01234567890#2026-11-23,") - 1
 )  # bytes of such a request: small loads, several files
@@ -88,11 +95,13 @@ class OneLoad:
         return asyncio.run(self._wait(files))
 
     async def _wait(self, files: list[str]) -> Loading:
+        world = self.world
+
         async def look_up(customer: int, first: date, last: date) -> bool:
-            return self.world.look_up(customer, first, last)
+            return world.look_up(customer, first, last)
 
         return await await_loading(
-            self.world.journal,
+            world.journal,
             files,
             clock=self.institution.clock,
             look_up=look_up,

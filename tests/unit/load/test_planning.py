@@ -20,6 +20,7 @@ from kfr.relationships.batch_file import FRAME_BYTES, render
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import Ints, ids_of, text_of
 from tests.faults.institution import Agreement, Institution, fast_folder
+from tests.simulator import FaultKind
 from tests.unit.load.one_load import TEN_ROWS, OneLoad, a_send, packed
 
 DAY = date(2026, 11, 23)  # where the virtual clock begins
@@ -158,6 +159,12 @@ def test_customers_who_are_there_before_a_first_load_are_a_matter_for_a_person(l
     assert [f["code"] for f in plan.findings] == ["register_not_empty"]
     assert "1 of 5 sampled" in plan.findings[0]["message"]
     assert needs_person(load.world, plan) == asked
+
+
+def test_a_number_that_the_register_refuses_is_no_reason_to_stop_the_plan(load):
+    load.join(5)
+    load.fault(FaultKind.STATUS, "look_up", status=400)  # ERR-002: by its own rule
+    assert load.plan().findings == []
 
 
 def test_an_empty_register_needs_no_person_unless_the_run_asks_for_one(load):
