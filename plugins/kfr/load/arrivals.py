@@ -13,6 +13,7 @@ import numpy as np
 from kfr.clock import OSLO, oslo_today
 from kfr.load import extract, lease, mirror
 from kfr.load.journal import Single
+from kfr.load.removal_queue import welcome_back
 from kfr.load.world import World
 from kfr.register.errors import Refused
 from kfr.relationships.batch_file import cut
@@ -54,7 +55,9 @@ def close_arrivals(world: World) -> list[str]:
     """
     place = world.place
     if not place.exists(f"{CLOSING}.json"):
-        files = cut(_arrived(world), world.run.max_batch_bytes)
+        arrived = _arrived(world)
+        welcome_back(world.state, ids_of(arrived))
+        files = cut(arrived, world.run.max_batch_bytes)
         labels = [f"{CLOSING}-{number}" for number in range(1, len(files) + 1)]
         for label, rows in zip(labels, files, strict=True):
             place.write_array(f"files/{label}", rows)
@@ -80,6 +83,7 @@ def register_singly(world: World, rows: Ints) -> int:
         singles = singles[~np.isin(singles[:, 0], stretch)]
         entries = np.column_stack([stretch, np.full(len(stretch), Single.INTENDED)])
         journal.put_singles(run, np.concatenate([singles, entries]))
+        welcome_back(world.state, ids_of(stretch))
         try:
             for entry in entries:
                 if around_midnight(world):

@@ -10,7 +10,7 @@ from kfr.clock import OSLO, oslo_date, oslo_today
 from kfr.load import extract, mirror
 from kfr.load.ingestion import revisit
 from kfr.load.journal import schedule
-from kfr.load.removal_queue import RemovalQueue
+from kfr.load.removal_queue import welcome_back
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal, InvalidIdentifier
@@ -115,7 +115,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     if stops := [f for f in findings if f.severity is Severity.STOPS]:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
-        _welcome_back(world, diff.add)
+        welcome_back(world.state, ids_of(diff.add))
     return result
 
 
@@ -216,15 +216,6 @@ def _is_there(world: World, customer_id: int, day: date) -> bool:
         return world.look_up(customer_id, day, day)
     except InvalidIdentifier:  # it will be rejected when its file is sent; the plan is not in danger
         return False
-
-
-def _welcome_back(world: World, adds: Ints) -> None:
-    """A customer who is added anew has no removal to wait for any more."""
-    queue = RemovalQueue.read(world.state)
-    returning = np.intersect1d(ids_of(adds), queue.of(*[entry.state for entry in queue.entries.values()]))
-    if returning.size:
-        queue.forget(returning.tolist())
-        queue.write()
 
 
 def _sentence(result: Plan) -> str:

@@ -63,3 +63,12 @@ class RemovalQueue:
         """Drop entries: the customers are registered anew, or their removal is proven and recorded."""
         for customer in customers:
             self.entries.pop(int(customer), None)
+
+
+def welcome_back(state: Place, customers: Ints) -> None:
+    """Forget the removals of customers who are registered anew: none is waiting for them any more."""
+    queue = RemovalQueue.read(state)
+    returning = np.intersect1d(customers, queue.of(*Removal))
+    if returning.size:
+        queue.forget(returning.tolist())
+        queue.write()
