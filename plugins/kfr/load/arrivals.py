@@ -68,7 +68,9 @@ def close_arrivals(world: World, *, arrivals: bool = True) -> list[str]:
     place = world.place
     if not place.exists(f"{CLOSING}.json"):
         planned = _unanswered(world, place.read_array("singly"))
-        files = cut(_arrived(world) if arrivals else planned, world.run.max_batch_bytes)
+        left = _arrived(world) if arrivals else planned
+        mirror.welcome_back(world, ids_of(left))
+        files = cut(left, world.run.max_batch_bytes)
         labels = [f"{CLOSING}-{number}" for number in range(1, len(files) + 1)]
         for label, rows in zip(labels, files, strict=True):
             place.write_array(f"files/{label}", rows)
@@ -92,6 +94,7 @@ def register_singly(world: World, rows: Ints) -> int:
     done = 0
     for stretch in np.array_split(rows, range(STRETCH, len(rows), STRETCH)) if len(rows) else []:
         lease.check(world)
+        mirror.welcome_back(world, ids_of(stretch))
         singles = journal.singles(run)
         singles = singles[~np.isin(singles[:, 0], stretch)]
         entries = np.column_stack([stretch, np.full(len(stretch), Single.INTENDED)])

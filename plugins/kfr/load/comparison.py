@@ -135,7 +135,7 @@ def _see(world: World, customer: int, wanted: int, held: int, *, today: date, st
     :param wanted: as the warehouse has it, packed; -1 if it has none.
     :param held: the same of the mirror.
     """
-    if not world.look_up(customer, today, today):
+    if not world.finds(customer, today, today):
         return -1
     start, before = (row & DAY_MASK if row >= 0 else UNKNOWN_DAY for row in (wanted, held))
     if start == UNKNOWN_DAY or (held >= 0 and not starts):
@@ -143,8 +143,8 @@ def _see(world: World, customer: int, wanted: int, held: int, *, today: date, st
         return known if known >= 0 else customer << DAY_BITS
     if UNKNOWN_DAY < before < start:
         # The warehouse has a later start: the old one still holds if anything is found before the new one.
-        return held if world.look_up(customer, _date(before), _date(start - 1)) else wanted
-    if world.look_up(customer, _date(start), _date(start)):
+        return held if world.finds(customer, _date(before), _date(start - 1)) else wanted
+    if world.finds(customer, _date(start), _date(start)):
         return wanted
     return customer << DAY_BITS | _first_day(world, customer, start + 1, day_number(today))
 
@@ -154,7 +154,7 @@ def _first_day(world: World, customer: int, first: int, last: int) -> int:
     begin = first
     while first < last:
         middle = (first + last) // 2
-        if world.look_up(customer, _date(begin), _date(middle)):
+        if world.finds(customer, _date(begin), _date(middle)):
             last = middle
         else:
             first = middle + 1

@@ -6,6 +6,7 @@ over.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -13,7 +14,7 @@ from kfr.clock import Clock, oslo_today
 from kfr.load.journal import Journal, Outcome, Schedule, Send, Witness, schedule
 from kfr.load.sampling import draw
 from kfr.load.world import World
-from kfr.register.errors import Retriable
+from kfr.register.errors import InvalidIdentifier, Retriable
 from kfr.relationships.packing import Ints, ids_of, lookup
 
 LAST_WITNESSES = 3  # the end of a file loads last, if files load in order (not documented)
@@ -56,18 +57,26 @@ def candidates(rows: Ints, held: Ints, seed: str) -> list[Witness]:
 def absent(world: World, witnesses: Sequence[Witness], known: Ints) -> tuple[Witness, ...]:
     """Those of `witnesses` whom the register does not find now.
 
-    "Not found" counts only in a pass in which someone known to be there (`known`, packed) was found.
+    "Not found" counts only in a pass in which someone known to be there (`known`, packed) was found. A number
+    that the register refuses to look up proves nothing: the file's own refusal will tell of it.
 
     :raises LookUpsUnreliable: nobody was found, not even one who is proven to be there.
     """
     today = oslo_today(world.clock)
-    missing = tuple(w for w in witnesses if not world.look_up(w.customer_id, today, today))
-    if len(missing) == len(witnesses) and missing and not finds_known(world, known):
+    missing: list[Witness] = []
+    found_one = False
+    for witness in witnesses:
+        with suppress(InvalidIdentifier):
+            if world.look_up(witness.customer_id, today, today):
+                found_one = True
+            else:
+                missing.append(witness)
+    if missing and not found_one and not finds_known(world, known):
         raise LookUpsUnreliable(
             "The register finds nobody, not even a customer who is proven to be there: its look-ups cannot "
             "be trusted now. Nothing was sent. Try again later; if it lasts, ask DSOP@bits.no."
         )
-    return missing
+    return tuple(missing)
 
 
 def finds_known(world: World, known: Ints) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kfr.load.journal import Single, StartChange, is_open, schedule
-from kfr.load.removal_queue import RemovalQueue
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import StateMissing
 from kfr.load.world import World
@@ -125,6 +125,16 @@ def void(world: World, customers: Ints) -> None:
         closed = not is_open(send, plans.get(send.name), now)
         if closed and np.isin(ids_of(journal.rows(send)), customers).any():
             journal.archive(send)
+
+
+def welcome_back(world: World, customers: Ints) -> None:
+    """Customers are registered anew: no removal waits for them, and nothing sent before proves them present."""
+    queue = RemovalQueue.read(world.state)
+    returning = np.intersect1d(customers, queue.of(*Removal))
+    if returning.size:
+        void(world, returning)
+        queue.forget(returning.tolist())
+        queue.write()
 
 
 def salvage(world: World) -> Ints:

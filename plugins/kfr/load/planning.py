@@ -11,7 +11,6 @@ from kfr.load import comparison, extract, mirror, watermark
 from kfr.load.ingestion import revisit
 from kfr.load.journal import schedule
 from kfr.load.mirror import Mirror
-from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
@@ -135,7 +134,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     if stops := [f for f in findings if f.severity is Severity.STOPS]:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
-        _welcome_back(world, diff.add)
+        mirror.welcome_back(world, ids_of(diff.add))
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
@@ -305,7 +304,7 @@ def _register_not_empty(world: World, adds: Ints) -> tuple[list[Finding], int]:
     """Look a sample up before anything is sent: a first load expects to find nobody. Gives its size, too."""
     positions = draw(len(adds), world.settings.sample_size, world.staging.fingerprint(adds.tobytes()))
     today = oslo_today(world.clock)
-    hits = sum(world.look_up(int(c), today, today) for c in ids_of(adds[positions]))
+    hits = sum(world.finds(int(c), today, today) for c in ids_of(adds[positions]))
     world.say(f"Before the load: {hits} of {len(positions):,} sampled customers are in the register.")
     if hits == 0:
         return [], len(positions)
@@ -317,16 +316,6 @@ def _register_not_empty(world: World, adds: Ints) -> tuple[list[Finding], int]:
         "kfr_reconcile with full, which sends only who is absent, and then this load; approving sends everyone.",
     )
     return [found], len(positions)
-
-
-def _welcome_back(world: World, adds: Ints) -> None:
-    """A customer who is added anew has no removal to wait for, and nothing sent before proves them present."""
-    queue = RemovalQueue.read(world.state)
-    returning = np.intersect1d(ids_of(adds), queue.of(*Removal))
-    if returning.size:
-        mirror.void(world, returning)
-        queue.forget(returning.tolist())
-        queue.write()
 
 
 def _sentence(result: Plan) -> str:

@@ -12,7 +12,6 @@ from kfr.load import mirror
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.sampling import draw
 from kfr.load.world import World
-from kfr.register.errors import InvalidIdentifier
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
@@ -81,7 +80,4 @@ def is_present(world: World, row: int) -> bool:
 
 
 def is_found(world: World, row: int, first: date, last: date) -> bool:
-    try:
-        return world.look_up(row >> DAY_BITS, first, last)
-    except InvalidIdentifier:
-        return False
+    return world.finds(row >> DAY_BITS, first, last)

@@ -161,7 +161,8 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
     lease.check(world)
     journal = world.journal
     earlier = journal.of_file(piece.fingerprint)
-    witnesses = absent(world, candidates(piece.rows, held, piece.fingerprint), held)
+    asked = [*candidates(piece.rows, held, piece.fingerprint), *(w for s in earlier for w in s.witnesses)]
+    witnesses = absent(world, list(dict.fromkeys(asked)), held)
     for send in earlier:
         if send.witnesses and not set(send.witnesses) & set(witnesses):
             record_proof(journal, {send.name: 0.0}, world.now)  # it has loaded after all

@@ -11,7 +11,7 @@ from kfr.load.patience import persist
 from kfr.load.staging import Place, Staging, run_key
 from kfr.load.warehouse import Warehouse
 from kfr.register.client import RegisterClient
-from kfr.register.errors import Retriable
+from kfr.register.errors import InvalidIdentifier, Retriable
 from kfr.register.settings import Settings
 from kfr.relationships.batch_file import MAX_BODY_BYTES
 from kfr.relationships.guards import Limits
@@ -92,3 +92,10 @@ class World:
     def look_up(self, customer_id: int, first: date, last: date) -> bool:
         """Look a customer up, with patience: one fault does not end a pass of thousands."""
         return persist(self.clock, lambda: self.register.look_up(customer_id, first, last))
+
+    def finds(self, customer_id: int, first: date, last: date) -> bool:
+        """The same, where a number that the register refuses to look up counts as not there."""
+        try:
+            return self.look_up(customer_id, first, last)
+        except InvalidIdentifier:
+            return False

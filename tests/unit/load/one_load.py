@@ -1,0 +1,205 @@
+"""One load of an institution in a box, step by step: what a task does in Airflow, a method does here."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from kfr.clock import oslo_today
+from kfr.load import arrivals, extract, lease, mirror, planning, removal, upload, verification
+from kfr.load.ingestion import Loading, await_loading, await_settling
+from kfr.load.journal import Outcome, Send
+from kfr.load.world import Run, World
+from kfr.relationships.batch_file import FRAME_BYTES
+from kfr.relationships.guards import Limits
+from kfr.relationships.packing import Ints, day_number, ids_of, pack
+from tests.faults.fuse import Crash
+from tests.faults.institution import Agreement, Institution
+from tests.simulator import Event, Fault, FaultKind
+
+GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_share=0.5)
+GRACE_SECONDS = 60.0
+RUN = Run(
+    dag_id="kfr_initial_load",
+    run_id="manual__1",
+    approval="never",
+    limits=GENEROUS,
+    loading_grace=GRACE_SECONDS,
+)
+TEN_ROWS = (
+    FRAME_BYTES + 10 * len("01234567890#2026-11-23,") - 1
+)  # bytes of such a request: small loads, several files
+
+
+@dataclass
+class OneLoad:
+    """A run of a load. Every step gets a new worker's world, as after a crash."""
+
+    institution: Institution
+    run: Run = RUN
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def world(self) -> World:
+        return self.institution.world(self.run)
+
+    @property
+    def today(self) -> date:
+        return oslo_today(self.institution.clock)
+
+    def with_run(self, **changes: Any) -> "OneLoad":
+        """The same institution in another run, or in the same one asked otherwise."""
+        return replace(self, run=replace(self.run, **changes))
+
+    # the warehouse
+
+    def join(self, customers: int = 1, *, days_ago: int = 100) -> list[int]:
+        """Customers become customers; their identifiers, sorted."""
+        new = [self.institution.new_customer() for _ in range(customers)]
+        start = self.today - timedelta(days=days_ago)
+        self.institution.warehouse.agreements_held += [Agreement(c, start) for c in new]
+        return sorted(int(c) for c in new)
+
+    def end(self, customers: Sequence[int], *, on: date | None = None) -> None:
+        """Their agreements end, today if not told otherwise."""
+        for agreement in self.institution.warehouse.agreements_held:
+            if int(agreement.customer) in customers:
+                agreement.ended = on or self.today
+
+    def forget(self, customers: Sequence[int]) -> None:
+        """The warehouse loses all their agreements."""
+        warehouse = self.institution.warehouse
+        warehouse.agreements_held = [a for a in warehouse.agreements_held if int(a.customer) not in customers]
+
+    # the steps
+
+    def acquire(self) -> lease.Lease | None:
+        return lease.acquire(self.world, finished=lambda _: False, heartbeat_seconds=300, first_load=True)
+
+    def plan(self, *, first_load: bool = True) -> planning.Plan:
+        """Take the lease, extract and plan."""
+        assert self.acquire()
+        extract.extract_relationships(self.world)
+        return planning.plan(self.world, first_load=first_load)
+
+    def send(self, label: str = "0001") -> upload.FileResult:
+        """Send a file and see it loaded."""
+        loading = self.wait(upload.upload(self.world, label))
+        return upload.finish(self.world, label, loading.proven, loading.late)
+
+    def wait(self, files: list[str]) -> Loading:
+        return asyncio.run(self._wait(files))
+
+    async def _wait(self, files: list[str]) -> Loading:
+        world = self.world
+
+        async def look_up(customer: int, first: date, last: date) -> bool:
+            return world.look_up(customer, first, last)
+
+        return await await_loading(
+            world.journal,
+            files,
+            clock=self.institution.clock,
+            look_up=look_up,
+            rows_per_second=self.rate,
+            grace=self.run.loading_grace,
+        )
+
+    def settle(self) -> None:
+        """Let the time pass in which a second copy of any file could be loading."""
+        asyncio.run(
+            await_settling(self.world.journal, {}, clock=self.institution.clock, rows_per_second=self.rate)
+        )
+
+    def load(self) -> planning.Plan:
+        """Everything up to the removals: plan, every file, those who arrived meanwhile."""
+        plan = self.plan()
+        for label in plan.labels:
+            self.send(label)
+        self.close()
+        return plan
+
+    def close(self) -> list[str]:
+        """The closing file, and the wait until nothing can be loading any more."""
+        arrivals.register_arrivals(self.world)
+        labels = arrivals.close_arrivals(self.world)
+        for label in labels:
+            self.send(label)
+        self.settle()
+        return labels
+
+    def finish(self) -> verification.Proof:
+        """Removals, proof, mirror."""
+        removal.remove_ended(self.world)
+        proof = verification.verify(self.world)
+        mirror.record(self.world)
+        return proof
+
+    # what there is to see
+
+    @property
+    def rate(self) -> float:
+        return self.institution.settings.rows_per_second
+
+    @property
+    def registered(self) -> dict[int, date]:
+        """Who is in the register now, and since when."""
+        return {
+            c: start for c, (start, end) in self.institution.simulator.relationships().items() if end is None
+        }
+
+    @property
+    def proven(self) -> list[int]:
+        return ids_of(mirror.read(self.world).proven).tolist()
+
+    @property
+    def possible(self) -> list[int]:
+        return ids_of(mirror.read(self.world).possible).tolist()
+
+    @property
+    def sends(self) -> list[Send]:
+        return sorted(self.world.journal.sends(), key=lambda s: (s.label, s.file, s.attempt))
+
+    def calls(self, *operations: str) -> list[Event]:
+        """What the register was asked to do, in order, refused and broken calls included."""
+        return [e for e in self.institution.simulator.log if e.operation in operations]
+
+    # what happens to it
+
+    def fault(self, kind: FaultKind, operation: Any = "register_file", *, nth: int = 1, **more: Any) -> None:
+        self.institution.simulator.faults.add(Fault(kind=kind, operation=operation, nth=nth, **more))
+
+    def crash(self, touches: int, step: Callable[[], Any]) -> bool:
+        """Run a step that dies at a touch of the world; False if it ended before that."""
+        fuse = self.institution.fuse
+        fuse.set(touches)
+        try:
+            step()
+        except Crash:
+            return True
+        else:
+            return False
+        finally:
+            fuse.set(10**9)
+            fuse.replace()
+
+    def pass_days(self, days: float = 1) -> None:
+        self.institution.clock.advance(days * 24 * 3600)
+
+
+def packed(customers: Sequence[int], start: date) -> Ints:
+    """Packed relationships of some customers with one start, sorted."""
+    return np.sort(pack(np.array(customers, np.int64), np.full(len(customers), day_number(start))))
+
+
+def a_send(file: str = "f" * 64, **changes: Any) -> Send:
+    """An accepted send of 250 rows: one second of loading."""
+    given = {
+        "attempt": 1, "run": "earlier-run", "label": "0001", "rows": 250, "size": 6000, "counts_from": 0.0,
+        "outcome": Outcome.ACCEPTED,
+    }  # fmt: skip
+    return Send(file=file, **{**given, **changes})

@@ -1,0 +1,203 @@
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from kfr.load import extract
+from kfr.load.extract import CountMismatch
+from kfr.load.warehouse import WarehouseError
+from kfr.load.world import World
+from kfr.register.errors import ConfigurationError
+from kfr.relationships.packing import day_number, ids_of, starts_of, text_of
+from tests.faults.institution import Agreement, MemorySnapshot
+from tests.unit.load.one_load import OneLoad
+
+BAD_CHECK_DIGIT = "12345678901"
+
+
+def extracted(load: OneLoad) -> extract.Extract:
+    return extract.extract_relationships(load.world)
+
+
+def with_warehouse(load: OneLoad, warehouse: Any) -> World:
+    return replace(load.world, warehouse=warehouse)
+
+
+def test_an_extract_is_read_again_as_it_was_made(load):
+    load.institution.populate(200)
+    made, read = extracted(load), extract.read(load.world)
+    for part in extract.PARTS:
+        assert getattr(read, part).tolist() == getattr(made, part).tolist()
+    assert (read.as_of, read.counts, read.rejected, read.worlds) == (
+        made.as_of,
+        made.counts,
+        made.rejected,
+        made.worlds,
+    )
+    assert read.complete
+
+
+def test_the_desired_state_is_the_warehouse_s(load):
+    load.institution.populate(200)
+    found = extracted(load)
+    wanted = load.institution.desired()
+    assert ids_of(found.active).tolist() == sorted(int(c) for c in wanted)
+    known = {int(c): day_number(start) for c, start in wanted.items() if start}
+    starts = dict(zip(ids_of(found.active).tolist(), starts_of(found.active).tolist(), strict=True))
+    assert {c: starts[c] for c in known} == known
+
+
+def test_an_extract_counts_each_row_read_once(load):
+    load.institution.populate(300)
+    counts = extracted(load).counts
+    assert counts["rows"] == len(load.institution.warehouse.agreements_held) - sum(
+        a.started is not None and a.started > load.today for a in load.institution.warehouse.agreements_held
+    )
+    assert counts["active"] + counts["folded"] + counts["not_active"] + counts["rejected"] == counts["rows"]
+
+
+@pytest.mark.parametrize("lie", [1, -1])
+def test_a_count_that_does_not_match_stops_the_run_and_says_both_figures(load, lie):
+    load.join(3)
+    load.institution.warehouse.lies_about_count = lie
+    with pytest.raises(CountMismatch, match=rf"gave 3 rows where .* counted {3 + lie}.*Nothing was sent"):
+        extracted(load)
+    assert not load.world.place.exists("extract.json")
+
+
+def test_a_day_to_come_is_refused(load):
+    tomorrow = load.today + timedelta(days=1)
+    with pytest.raises(ConfigurationError, match=f"as_of is {tomorrow}, which lies in the future"):
+        extracted(load.with_run(as_of=tomorrow))
+
+
+def test_the_day_is_that_of_oslo_settled_once_and_renewed_by_clearing_the_extraction(load):
+    load.institution.clock.set(load.institution.clock.now().replace(hour=22, minute=59))
+    load.join(1)
+    assert extracted(load).as_of == date(2026, 11, 23)
+    load.institution.clock.advance(120)  # past midnight in Oslo, not yet in UTC
+    assert extract.read(load.world).as_of == date(2026, 11, 23)
+    assert extracted(load).as_of == date(2026, 11, 24)
+
+
+def test_a_past_day_gives_the_customers_of_that_day(load):
+    old, new = load.join(2, days_ago=50), load.join(2, days_ago=10)
+    load.end(old, on=load.today - timedelta(days=20))
+    past = extracted(load.with_run(as_of=load.today - timedelta(days=30)))
+    assert ids_of(past.active).tolist() == old
+    assert ids_of(extracted(load).active).tolist() == new
+
+
+def test_refused_rows_are_kept_sealed_as_they_were_read_with_their_reason(load):
+    load.join(1)
+    held = load.institution.warehouse.agreements_held
+    held += [Agreement(BAD_CHECK_DIGIT, date(2020, 1, 1)), Agreement(" 1234", None, date(2020, 1, 1))]
+    good = load.institution.new_customer()
+    held.append(Agreement(good, date(2021, 1, 1), date(2020, 1, 1)))
+    found = extracted(load)
+    rows = [json.loads(line) for line in load.world.place.read("extract.rejects").splitlines()]
+    assert [row["customer_id"] for row in rows] == [BAD_CHECK_DIGIT, " 1234", good]
+    assert [row["started_on"] for row in rows] == ["2020-01-01", None, "2021-01-01"]
+    assert sorted(row["reason"] for row in rows) == sorted(found.rejected)
+    assert found.tainted.tolist() == [int(good)]  # whoever has a refused row is never removed
+
+
+def test_more_refused_rows_than_a_steward_can_read_are_counted_and_not_kept(load, monkeypatch):
+    monkeypatch.setattr(extract, "KEPT_REJECTS", 5)
+    load.institution.warehouse.agreements_held += [Agreement(BAD_CHECK_DIGIT, None)] * 2500
+    assert sum(extracted(load).rejected.values()) == 2500
+    assert len(load.world.place.read("extract.rejects").splitlines()) == 5
+
+
+def test_neither_sentence_nor_picture_of_an_extract_holds_a_customer(load):
+    customers = load.join(3)
+    load.institution.warehouse.agreements_held.append(Agreement(BAD_CHECK_DIGIT, load.today))
+    shown = f"{extracted(load)!r} {load.institution.said}"
+    assert not [c for c in [*map(text_of, customers), BAD_CHECK_DIGIT] if c in shown]
+    assert "4 rows, 3 active relationships" in shown
+
+
+class _Broken:
+    """A warehouse whose rows come in a wrong shape, or stop half way."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    @contextmanager
+    def agreements(self, as_of: date) -> Iterator[Any]:
+        snapshot = MemorySnapshot([], 2)
+        snapshot.batches = lambda: iter([self._batch()])  # type: ignore[method-assign]
+        yield snapshot
+
+
+def _breaks_off() -> Any:
+    raise WarehouseError("the server went away")
+
+
+def test_reading_that_breaks_off_leaves_no_extract(load):
+    with pytest.raises(WarehouseError):
+        extract.extract(with_warehouse(load, _Broken(_breaks_off)))
+    assert not load.world.place.exists("extract.json")
+
+
+def test_an_extract_without_a_count_of_its_own_is_not_called_complete(load):
+    load.join(2)
+
+    class Changed:
+        @contextmanager
+        def agreements(self, as_of: date) -> Iterator[MemorySnapshot]:
+            yield MemorySnapshot(load.institution.warehouse.agreements_held, None)
+
+    assert not extract.extract(with_warehouse(load, Changed())).complete
+
+
+def test_who_has_really_ended_is_asked_of_all_their_agreements(load):
+    ended, active, tainted, returning = load.join(1), load.join(1), load.join(1), load.join(1)
+    everyone = np.array(sorted(ended + active + tainted + returning), np.int64)
+    load.end(everyone.tolist())
+    held = load.institution.warehouse.agreements_held
+    held += [
+        Agreement(text_of(active[0]), load.today - timedelta(days=5)),
+        Agreement(text_of(tainted[0]), load.today, load.today - timedelta(days=9)),
+        Agreement(text_of(returning[0]), load.today + timedelta(days=1)),  # within the bridge of one day
+    ]
+    assert extract.ended_of(load.world, everyone, load.today).tolist() == ended
+
+
+def test_nobody_is_ended_of_whom_the_warehouse_says_nothing(load):
+    (gone,) = load.join(1)
+    load.forget([gone])
+    assert extract.ended_of(load.world, np.array([gone]), load.today).tolist() == []
+
+
+def test_rows_of_any_batch_size_give_the_same_extract(load):
+    load.institution.populate(100)
+    held = load.institution.warehouse.agreements_held
+
+    class OneByOne:
+        @contextmanager
+        def agreements(self, as_of: date) -> Iterator[MemorySnapshot]:
+            snapshot = MemorySnapshot(held, len(held))
+            whole = pa.Table.from_batches(list(snapshot.batches()))
+            snapshot.batches = lambda: iter(whole.to_batches(max_chunksize=1))  # type: ignore[method-assign]
+            yield snapshot
+
+    by_one = extract.extract(with_warehouse(load, OneByOne()), "by_one")
+    at_once = extract.extract(with_warehouse(load, _all(held)), "at_once")
+    assert by_one.active.tolist() == at_once.active.tolist()
+    assert by_one.counts == at_once.counts
+
+
+def _all(held: list[Agreement]) -> Any:
+    class All:
+        @contextmanager
+        def agreements(self, as_of: date) -> Iterator[MemorySnapshot]:
+            yield MemorySnapshot(held, len(held))
+
+    return All()

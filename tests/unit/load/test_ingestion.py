@@ -1,0 +1,225 @@
+import asyncio
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from kfr.load import mirror, upload
+from kfr.load.ingestion import (
+    LAST_WITNESSES,
+    LookUpsUnreliable,
+    absent,
+    await_settling,
+    candidates,
+    give_up_at,
+    longest_wait,
+    record_proof,
+    revisit,
+    window,
+)
+from kfr.load.journal import Outcome, Witness, schedule
+from kfr.relationships.packing import UNKNOWN_DAY, day_number, ids_of, pack
+from tests.simulator import FaultKind
+from tests.unit.load.one_load import GRACE_SECONDS, OneLoad, a_send, packed
+
+START = date(2020, 6, 1)
+SEED = "5a" * 32
+
+
+@pytest.fixture
+def planned(load: OneLoad) -> OneLoad:
+    load.join(300)
+    load.plan()
+    return load
+
+
+def test_a_file_s_witnesses_are_its_last_rows_its_first_and_one_of_each_block():
+    rows = packed(range(1000, 2600), START)
+    found = [w.customer_id for w in candidates(rows, mirror.NOTHING, SEED)]
+    assert found[:LAST_WITNESSES] == [2599, 2598, 2597]  # the end loads last: they are looked up first
+    assert found[-1] == 1000
+    assert {(c - 1000) // 100 for c in found} == set(range(16))
+
+
+def test_a_small_file_s_witnesses_are_all_of_it():
+    rows = packed([5, 6, 7], START)
+    assert [w.customer_id for w in candidates(rows, mirror.NOTHING, SEED)] == [7, 6, 5]
+
+
+@pytest.mark.parametrize(
+    ("start", "proves"),
+    [(START - timedelta(days=1), True), (START, False), (START + timedelta(days=1), False)],
+)
+def test_a_customer_held_already_proves_something_only_by_a_start_that_moved_back(start, proves):
+    found = candidates(packed([5], start), packed([3, 5, 9], START), SEED)
+    number = day_number(start)
+    assert found == ([Witness(customer_id=5, first=number, last=number)] if proves else [])
+
+
+def test_a_customer_held_already_proves_nothing_when_no_start_is_filed():
+    undated = pack(np.array([5]), np.array([UNKNOWN_DAY]))
+    assert candidates(undated, packed([5], START), SEED) == []
+
+
+def test_a_witness_is_looked_up_today_or_on_the_day_that_only_the_new_start_satisfies():
+    today = date(2026, 11, 23)
+    assert window(Witness(customer_id=5), today) == (today, today)
+    number = day_number(START)
+    assert window(Witness(customer_id=5, first=number, last=number), today) == (START, START)
+
+
+def test_only_who_is_absent_now_can_prove_anything(load):
+    there, not_there = load.join(2), load.join(2)
+    for customer in there:
+        load.world.register.register_one(customer)
+    witnesses = [Witness(customer_id=c) for c in there + not_there]
+    assert [w.customer_id for w in absent(load.world, witnesses, mirror.NOTHING)] == not_there
+
+
+def test_nobody_found_means_nothing_while_nobody_who_is_known_is_found_either(load):
+    known, new = load.join(3), load.join(2)
+    witnesses = [Witness(customer_id=c) for c in new]
+    with pytest.raises(LookUpsUnreliable, match="Nothing was sent"):
+        absent(load.world, witnesses, packed(known, START))
+    load.world.register.register_one(known[0])
+    load.world.register.register_one(known[1])
+    load.world.register.register_one(known[2])
+    assert len(absent(load.world, witnesses, packed(known, START))) == 2
+
+
+def test_waiting_writes_nothing_and_may_start_over(planned):
+    files = upload.upload(planned.world, "0001")
+    before = planned.sends
+    first, second = planned.wait(files), planned.wait(files)
+    assert planned.sends == before
+    assert first.proven.keys() == second.proven.keys() == {before[0].name}
+    assert (first.late, second.late) == ((), ())
+
+
+def test_waiting_takes_the_time_that_loading_takes_and_asks_seldom(planned):
+    files = upload.upload(planned.world, "0001")
+    began, asked = planned.world.now, len(planned.calls("look_up"))
+    planned.wait(files)
+    assert 1.0 <= planned.world.now - began < 5.0  # 300 rows at 250 a second
+    assert len(planned.calls("look_up")) - asked < 25
+
+
+def test_while_the_last_row_is_missing_the_others_are_not_asked_about(planned):
+    planned.fault(FaultKind.LOADING_STALLED, seconds=30)
+    files = upload.upload(planned.world, "0001")
+    asked = len(planned.calls("look_up"))
+    last = int(ids_of(planned.world.place.read_array("files/0001"))[-1])
+    planned.wait(files)
+    misses = [e.customer_id for e in planned.calls("look_up")[asked:] if not e.found]
+    assert misses
+    assert set(misses) == {last}
+
+
+def test_waiting_tells_when_a_witness_was_last_missing(planned):
+    planned.fault(FaultKind.LOADING_STALLED, seconds=30)
+    (file,) = upload.upload(planned.world, "0001")
+    loading = planned.wait([file])
+    (missing_until,) = loading.proven.values()
+    assert 0 <= planned.world.now - missing_until < 5
+    record_proof(planned.world.journal, loading.proven, planned.world.now)
+    assert planned.sends[0].missing_until == missing_until
+
+
+def test_a_file_that_does_not_appear_is_late_after_its_grace_and_not_before(planned):
+    planned.fault(FaultKind.FILE_DROPPED)
+    (file,) = upload.upload(planned.world, "0001")
+    deadline = schedule(planned.sends, planned.rate)[planned.sends[0].name].settled_at + GRACE_SECONDS
+    loading = planned.wait([file])
+    assert (loading.proven, loading.late) == ({}, (file,))
+    assert deadline <= planned.world.now < deadline + 10
+
+
+def test_a_file_without_witnesses_is_waited_out_without_grace(load):
+    load.world.journal.put(a_send("1" * 64, rows=250, counts_from=load.world.now))
+    loading = load.wait(["1" * 64])
+    assert (loading.proven, loading.late) == ({}, ())
+    assert load.sends[0].proven_at is None
+
+
+def test_a_file_that_is_proven_or_was_refused_is_not_waited_for(load):
+    now = load.world.now
+    load.world.journal.put(a_send("1" * 64, proven_at=1.0, counts_from=now))
+    load.world.journal.put(a_send("2" * 64, outcome=Outcome.REFUSED, counts_from=now))
+    load.wait(["1" * 64, "2" * 64])
+    assert load.world.now == now
+
+
+def test_a_file_sent_twice_is_given_the_time_of_its_later_copy():
+    one, other = (
+        a_send(counts_from=0.0, witnesses=(Witness(customer_id=1),)),
+        a_send(attempt=2, counts_from=500.0),
+    )
+    plans = schedule([one, other], 250.0)
+    assert give_up_at([one, other], plans, 60.0) == plans[other.name].settled_at
+    assert give_up_at([one], plans, 60.0) == plans[one.name].settled_at + 60.0
+
+
+def test_a_proof_is_written_down_once(load):
+    send = a_send(witnesses=(Witness(customer_id=1),))
+    load.world.journal.put(send)
+    record_proof(load.world.journal, {send.name: 0.0}, 100.0)
+    record_proof(load.world.journal, {send.name: 50.0}, 200.0)
+    assert load.sends == [replace(send, proven_at=100.0)]
+
+
+def test_earlier_runs_sends_are_looked_for_again_and_this_run_s_own_are_not(load):
+    there, absent_ = load.join(1)[0], load.join(1)[0]
+    load.world.register.register_one(there)
+    journal = load.world.journal
+    journal.put(a_send("1" * 64, witnesses=(Witness(customer_id=there),)))
+    journal.put(a_send("2" * 64, witnesses=(Witness(customer_id=there), Witness(customer_id=absent_))))
+    journal.put(a_send("3" * 64, witnesses=(Witness(customer_id=there),), run=load.run.key))
+    journal.put(a_send("4" * 64))
+    revisit(load.world)
+    assert [s.file[0] for s in load.sends if s.proven_at] == ["1"]
+
+
+def test_settling_waits_for_twice_the_time_of_all_sends_of_all_runs(load):
+    now = load.world.now
+    load.world.journal.put(a_send("1" * 64, rows=2500, counts_from=now, proven_at=now))
+    load.world.journal.put(a_send("2" * 64, rows=2500, counts_from=now, run="another"))
+    load.settle()
+    assert load.world.now == pytest.approx(now + 2 * 20 + 10)
+
+
+def test_settling_takes_what_was_seen_and_is_not_written_down_yet_into_account(load):
+    now = load.world.now
+    send = a_send(rows=250, counts_from=now)
+    load.world.journal.put(send)
+    asyncio.run(
+        await_settling(
+            load.world.journal,
+            {send.name: now + 300},
+            clock=load.institution.clock,
+            rows_per_second=load.rate,
+        )
+    )
+    assert load.world.now == pytest.approx(now + 2 * 300 + 10)
+
+
+def test_nothing_sent_or_closed_by_a_person_needs_no_settling(load):
+    now = load.world.now
+    load.world.journal.put(a_send(rows=10**6, counts_from=now, closed_because="Bits"))
+    load.settle()
+    assert load.world.now == now
+
+
+def test_the_longest_wait_is_an_absolute_deadline(load):
+    load.world.journal.put(a_send(rows=2500, counts_from=load.world.now))
+    first = longest_wait(load.world.journal, load.rate, 60.0, load.world.now)
+    assert first == 20 + 10 + 60
+    load.institution.clock.advance(10)
+    assert longest_wait(load.world.journal, load.rate, 60.0, load.world.now) == first - 10
+
+
+def test_a_printed_wait_shows_no_customer(planned):
+    files = upload.upload(planned.world, "0001")
+    witnesses = {w.customer_id for w in planned.sends[0].witnesses}
+    shown = repr(planned.wait(files))
+    assert not [c for c in witnesses if str(c) in shown]

@@ -1,0 +1,171 @@
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+
+from kfr.load.journal import SETTLING_MARGIN_SECONDS, Journal, Outcome, Single, Witness, is_open, schedule
+from kfr.relationships.packing import Ints
+from tests.unit.load.one_load import OneLoad, a_send, packed
+
+RATE = 250.0
+START = date(2026, 11, 23)
+BEFORE_MIDNIGHT = datetime(2026, 11, 23, 22, 59, tzinfo=UTC).timestamp()  # 23:59 in Oslo
+AFTER_MIDNIGHT = BEFORE_MIDNIGHT + 120
+WITNESS = Witness(customer_id=17_912_345_678)
+
+
+@pytest.fixture
+def journal(load: OneLoad) -> Journal:
+    return load.world.journal
+
+
+def rows_of(count: int) -> Ints:
+    return packed(range(17_900_000_000, 17_900_000_000 + count), START)
+
+
+def test_sends_queue_behind_each_other_at_the_register_s_rate():
+    one = a_send("1" * 64, counts_from=1000.0, rows=500)
+    other = a_send("2" * 64, counts_from=1001.0, rows=250)
+    late = a_send("3" * 64, counts_from=9000.0, rows=250)
+    plans = schedule([late, other, one], RATE)
+    assert plans[one.name].loaded_at == 1002.0
+    assert plans[other.name].loaded_at == 1003.0
+    assert plans[late.name].loaded_at == 9001.0
+
+
+def test_a_send_settles_only_after_twice_the_time_of_all_that_is_queued():
+    """A second copy of each file may be loading: nothing says that it cannot."""
+    one = a_send("1" * 64, counts_from=1000.0, rows=500)
+    other = a_send("2" * 64, counts_from=1000.0, rows=250)
+    plans = schedule([one, other], RATE)
+    assert plans[one.name].settled_at == 1004.0 + SETTLING_MARGIN_SECONDS
+    assert plans[other.name].settled_at == 1006.0 + SETTLING_MARGIN_SECONDS
+
+
+def test_a_register_seen_to_be_slower_is_given_twice_the_time_that_it_took():
+    send = a_send(counts_from=1000.0, rows=250, missing_until=1300.0)
+    assert schedule([send], RATE)[send.name].settled_at == 1600.0 + SETTLING_MARGIN_SECONDS
+
+
+def test_a_refused_send_takes_no_time_and_is_never_open():
+    refused = a_send("1" * 64, counts_from=1000.0, rows=10**6, outcome=Outcome.REFUSED)
+    other = a_send("2" * 64, counts_from=1000.0, rows=250)
+    plans = schedule([refused, other], RATE)
+    assert plans[other.name].loaded_at == 1001.0
+    assert not is_open(refused, plans.get(refused.name), 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "open_after"),
+    [
+        ({"witnesses": (WITNESS,)}, True),
+        ({"witnesses": (WITNESS,), "proven_at": 1.0}, False),
+        ({"witnesses": (WITNESS,), "outcome": Outcome.UNKNOWN}, True),
+        ({"outcome": Outcome.UNKNOWN}, True),
+        ({"outcome": Outcome.INTENDED}, True),
+        ({}, False),  # accepted, nothing could prove it: waited out
+        ({"witnesses": (WITNESS,), "closed_because": "Bits says so"}, False),
+    ],
+)
+def test_a_send_is_closed_by_proof_and_time_or_by_a_person_and_by_nothing_else(changes, open_after):
+    send = a_send(counts_from=1000.0, **changes)
+    plan = schedule([send], RATE)[send.name]
+    assert is_open(send, plan, plan.settled_at - 0.1) == (send.closed_because is None)
+    assert is_open(send, plan, plan.settled_at) == open_after
+
+
+def test_an_entry_is_read_as_it_was_written(journal: Journal):
+    send = a_send(witnesses=(WITNESS, Witness(customer_id=312_345_676, first=5, last=6)), proven_at=3.5)
+    journal.intend(send, rows_of(3))
+    assert journal.sends() == [send]
+    assert journal.rows(send).tolist() == rows_of(3).tolist()
+
+
+def test_the_attempts_of_a_file_stand_in_order_beyond_the_ninth(journal: Journal):
+    for attempt in range(1, 13):
+        journal.put(a_send("1" * 64, attempt=attempt))
+    journal.put(a_send("2" * 64))
+    assert [s.attempt for s in journal.of_file("1" * 64)] == list(range(1, 13))
+
+
+def test_rows_are_there_before_the_entry_that_speaks_of_them(load: OneLoad):
+    """A crash between the two must not leave a send whose rows nobody knows."""
+    for touches in range(1, 5):
+        send = a_send(f"{touches}" * 64)
+        load.crash(touches, lambda send=send: load.world.journal.intend(send, rows_of(2)))
+    for send in load.world.journal.sends():
+        assert len(load.world.journal.rows(send)) == 2
+
+
+def test_an_intention_taken_back_is_as_if_never_made(journal: Journal):
+    send = a_send()
+    journal.intend(send, rows_of(1))
+    journal.withdraw(send)
+    assert journal.sends() == []
+
+
+def test_a_closed_send_is_kept_for_the_log_without_identifiers(load: OneLoad):
+    journal, send = load.world.journal, a_send(witnesses=(WITNESS,), counts_from=BEFORE_MIDNIGHT)
+    journal.intend(send, rows_of(2))
+    journal.archive(send)
+    assert journal.sends() == []
+    (name,) = load.world.state.names("history")
+    kept = load.world.state.read_json(name)
+    assert (kept["rows"], kept["outcome"], kept["witnesses"]) == (250, "accepted", [])
+    assert str(WITNESS.customer_id) not in str(kept)
+    assert load.world.state.names("rows") == []
+
+
+def test_the_rows_of_a_file_are_kept_while_another_attempt_needs_them(journal: Journal):
+    one, other = a_send(attempt=1), a_send(attempt=2)
+    for send in (one, other):
+        journal.intend(send, rows_of(2))
+    journal.archive(one)
+    assert len(journal.rows(other)) == 2
+
+
+def test_the_day_s_count_has_files_re_sends_singles_and_what_is_archived(journal: Journal):
+    today = date(2026, 11, 23)
+    journal.put(a_send("1" * 64, counts_from=BEFORE_MIDNIGHT, rows=100))
+    journal.put(a_send("1" * 64, attempt=2, counts_from=BEFORE_MIDNIGHT, rows=100))
+    journal.put(a_send("2" * 64, counts_from=BEFORE_MIDNIGHT, rows=50, outcome=Outcome.UNKNOWN))
+    journal.put(a_send("3" * 64, counts_from=BEFORE_MIDNIGHT, rows=7000, outcome=Outcome.REFUSED))
+    closed = a_send("4" * 64, counts_from=BEFORE_MIDNIGHT, rows=20)
+    journal.intend(closed, rows_of(20))
+    journal.archive(closed)
+    journal.put_singles("one-run", np.column_stack([rows_of(3), np.full(3, Single.ANSWERED)]))
+    assert journal.rows_sent_on(today) == 100 + 100 + 50 + 20 + 3
+    journal.drop_singles("one-run")
+    assert journal.rows_sent_on(today) == 273
+
+
+def test_a_row_counts_on_the_oslo_day_on_which_it_left(journal: Journal):
+    journal.put(a_send("1" * 64, counts_from=BEFORE_MIDNIGHT, rows=100))
+    journal.put(a_send("2" * 64, counts_from=AFTER_MIDNIGHT, rows=50))
+    closed = a_send("3" * 64, counts_from=AFTER_MIDNIGHT, rows=20)
+    journal.intend(closed, rows_of(20))
+    journal.archive(closed)
+    assert journal.rows_sent_on(date(2026, 11, 23)) == 100
+    assert journal.rows_sent_on(date(2026, 11, 24)) == 70
+
+
+def test_a_single_addition_counts_on_its_own_day_only(journal: Journal):
+    """It carries no date, so it starts on the day of the call."""
+    journal.put_singles("one-run", np.column_stack([rows_of(3), np.full(3, Single.ANSWERED)]))
+    assert journal.rows_sent_on(START) == 3
+    assert journal.rows_sent_on(date(2026, 11, 24)) == 0
+    journal.drop_singles("one-run")  # recorded by the next day's run
+    assert journal.rows_sent_on(START) == 3
+    assert journal.rows_sent_on(date(2026, 11, 24)) == 0
+
+
+def test_a_run_without_single_additions_has_none(journal: Journal):
+    assert journal.singles("one-run").shape == (0, 2)
+    assert journal.runs_with_singles() == []
+
+
+def test_neither_the_name_of_a_send_nor_its_picture_holds_a_customer():
+    send = a_send(witnesses=(WITNESS,))
+    assert str(WITNESS.customer_id) not in f"{send!r} {send.name}"
+    assert send.name == replace(send, label="x").name  # of file and attempt alone

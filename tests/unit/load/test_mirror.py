@@ -1,0 +1,196 @@
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kfr.load import mirror
+from kfr.load.journal import Outcome, Single, Witness
+from kfr.load.mirror import KEPT_VERSIONS, Mirror
+from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.load.staging import StateMissing
+from kfr.relationships.packing import Ints, day_number, ids_of, pack, starts_of
+from tests.unit.load.one_load import OneLoad, a_send, packed
+
+START = date(2020, 1, 1)
+POPULATIONS = st.dictionaries(st.integers(1, 40), st.integers(0, 5), max_size=30)
+
+
+def population(starts: dict[int, int]) -> Ints:
+    return np.sort(pack(np.array(list(starts), np.int64), np.array(list(starts.values()), np.int64)))
+
+
+def starts_by_customer(packed_: Ints) -> dict[int, int]:
+    return dict(zip(ids_of(packed_).tolist(), starts_of(packed_).tolist(), strict=True))
+
+
+@pytest.fixture
+def began(load: OneLoad) -> OneLoad:
+    load.acquire()
+    return load
+
+
+def file_of(customer: int) -> str:
+    return f"{customer:040d}".ljust(64, "0")
+
+
+def sent(load: OneLoad, customers: list[int], **changes: object) -> Ints:
+    """A send with these customers stands in the journal; its rows."""
+    rows = packed(customers, START)
+    send = a_send(file_of(min(customers)), rows=len(rows), counts_from=load.world.now, **changes)
+    load.world.journal.intend(send, rows)
+    return rows
+
+
+@given(POPULATIONS, POPULATIONS)
+def test_put_takes_the_new_row_in_place_of_the_old_one(held, new):
+    assert starts_by_customer(mirror.put(population(held), population(new))) == held | new
+
+
+@given(POPULATIONS, st.sets(st.integers(1, 40)))
+def test_take_leaves_all_others(held, gone):
+    left = mirror.take(population(held), np.array(sorted(gone), np.int64))
+    assert starts_by_customer(left) == {c: s for c, s in held.items() if c not in gone}
+
+
+def test_an_institution_that_just_began_holds_nothing(began):
+    held = mirror.read(began.world)
+    assert (held.version, held.proven.size, held.possible.size) == (0, 0, 0)
+
+
+def test_without_a_state_there_is_no_empty_mirror(load):
+    with pytest.raises(StateMissing, match="mirror is lost"):
+        mirror.read(load.world)
+
+
+@pytest.mark.parametrize(
+    "lost", ["mirror", "mirrors/00000002.proven", "mirrors/00000002.possible", "institution"]
+)
+def test_a_mirror_that_is_lost_in_whole_or_part_is_never_read_as_empty(began, lost):
+    sent(began, [5], proven_at=1.0)
+    mirror.record(began.world)
+    mirror.record(began.world)
+    began.world.state.delete(lost)
+    if lost == "institution":
+        assert began.proven == [5]
+    else:
+        with pytest.raises(StateMissing):
+            mirror.read(began.world)
+
+
+def test_what_is_proven_moves_to_the_mirror_and_what_was_only_sent_is_possible(began):
+    sent(began, [5, 6], proven_at=1.0)
+    sent(began, [7], witnesses=(Witness(customer_id=7),))
+    sent(began, [8], outcome=Outcome.UNKNOWN)
+    sent(began, [9], outcome=Outcome.INTENDED)  # the worker died: it may have left
+    sent(began, [10], outcome=Outcome.REFUSED)
+    sent(began, [11])  # waited out: nothing proved it
+    mirror.record(began.world)
+    assert began.proven == [5, 6]
+    assert began.possible == [7, 8, 9, 11]
+
+
+def test_what_is_possible_becomes_proven_and_is_then_possible_no_more(began):
+    sent(began, [5], witnesses=(Witness(customer_id=5),))
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([], [5])
+    began.world.journal.put(a_send(file_of(5), rows=1, proven_at=1.0))
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5], [])
+
+
+def test_rows_that_a_full_count_missed_are_not_taken_over(began):
+    rows = sent(began, [5, 6, 7], proven_at=1.0)
+    began.world.state.write_array(f"missing/{file_of(5)[:40]}", rows[1:2])
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5, 7], [6])
+
+
+def test_a_send_closed_by_a_person_proves_nobody_and_unproves_whom_it_was_looked_for_by(began):
+    sent(began, [5, 6], proven_at=1.0)
+    mirror.record(began.world)
+    sent(began, [6, 7], witnesses=(Witness(customer_id=6),), closed_because="Bits: never loaded")
+    began.world.journal.withdraw(began.world.journal.of_file(file_of(5))[0])
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5], [6, 7])
+
+
+def test_a_single_addition_counts_when_it_is_proven(began):
+    singles = np.column_stack([packed([5, 6, 7], START), [Single.PROVEN, Single.ANSWERED, Single.INTENDED]])
+    began.world.journal.put_singles("another-run", singles)
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5], [6, 7])
+    assert began.world.journal.runs_with_singles() == []  # the mirror has them now
+
+
+@pytest.mark.parametrize("state", [Removal.REMOVED, Removal.GONE])
+def test_who_was_removed_is_neither_proven_nor_possible(began, state):
+    sent(began, [5, 6], proven_at=1.0)
+    sent(began, [7, 8])
+    queue = RemovalQueue.read(began.world.state)
+    queue.entries = {c: Entry(state=state, run="one-run", day=1) for c in (5, 7)}
+    queue.entries[6] = Entry(state=Removal.INTENDED, run="one-run")
+    queue.write()
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([6], [8])
+
+
+def test_a_new_start_takes_the_place_of_the_old_one(began):
+    sent(began, [5], proven_at=1.0)
+    mirror.record(began.world)
+    new = packed([5], date(2015, 1, 1))
+    began.world.journal.intend(a_send("a" * 64, rows=1, proven_at=2.0, counts_from=9e9), new)
+    mirror.record(began.world)
+    assert starts_of(mirror.read(began.world).proven).tolist() == [day_number(date(2015, 1, 1))]
+
+
+def test_recording_twice_is_recording_once(began):
+    sent(began, [5, 6], proven_at=1.0)
+    sent(began, [7], witnesses=(Witness(customer_id=7),))
+    first = mirror.record(began.world)
+    second = mirror.record(began.world)
+    assert second.version == first.version + 1
+    assert second.proven.tolist() == first.proven.tolist()
+    assert second.possible.tolist() == first.possible.tolist()
+
+
+def test_a_crash_at_any_touch_of_recording_is_as_if_there_was_none(load):
+    load.acquire()
+    for touches in range(1, 60):
+        customer = 1000 + touches
+        sent(load, [customer], proven_at=1.0, run=f"run-{touches}")
+        sent(load, [customer + 10_000], witnesses=(Witness(customer_id=1),), run=f"run-{touches}")
+        load.institution.clock.advance(3600)  # the proven one is closed, and archived on the way
+        died = load.crash(touches, lambda: mirror.record(load.world))
+        mirror.record(load.world)
+        assert load.proven == list(range(1001, 1001 + touches))
+        assert load.possible == list(range(11_001, 11_001 + touches))
+        if not died:
+            return
+    pytest.fail("record touches the world for ever")
+
+
+def test_closed_sends_of_other_runs_are_archived_and_this_run_s_own_stay(began):
+    sent(began, [5], proven_at=1.0, run="another-run")
+    sent(began, [6], proven_at=1.0, run=began.run.key)
+    sent(began, [7], witnesses=(Witness(customer_id=7),), run="another-run")  # open
+    began.institution.clock.advance(3600)
+    mirror.record(began.world)
+    assert {s.file for s in began.sends} == {file_of(6), file_of(7)}
+    assert began.proven == [5, 6]
+
+
+def test_old_versions_are_kept_for_a_while_and_then_dropped(began):
+    for _ in range(KEPT_VERSIONS + 3):
+        last = mirror.record(began.world)
+    kept = sorted(
+        {name.removeprefix("mirrors/").split(".")[0] for name in began.world.state.names("mirrors")}
+    )
+    assert len(kept) == KEPT_VERSIONS
+    assert int(kept[-1]) == last.version
+
+
+def test_a_printed_mirror_shows_no_customer():
+    shown = repr(Mirror(version=1, proven=packed([17_912_345_678], START), possible=mirror.NOTHING))
+    assert shown == "Mirror(version=1)"

@@ -1,0 +1,286 @@
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from kfr.load import lease, mirror, removal
+from kfr.load.journal import Outcome, Witness
+from kfr.load.removal import ExtractUnfit, ProofContradicted, SendsOpen, remove_ended
+from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.upload import NotLoaded
+from kfr.relationships.guards import Limits
+from kfr.relationships.packing import ids_of, text_of
+from tests.faults.institution import Agreement, MemorySnapshot
+from tests.simulator import FaultKind
+from tests.unit.load.one_load import OneLoad, a_send, packed
+
+
+@pytest.fixture
+def loaded(load: OneLoad) -> OneLoad:
+    """Thirty customers loaded and proven, and nothing loading any more."""
+    load.join(30)
+    load.load()
+    return load
+
+
+def customers_of(load: OneLoad) -> list[int]:
+    return ids_of(load.world.place.read_array("files/0001")).tolist()
+
+
+def removed(load: OneLoad) -> list[int]:
+    return [e.customer_id for e in load.calls("remove_one") if e.kind == "remove_one"]
+
+
+def states(load: OneLoad) -> dict[int, Removal]:
+    return {c: e.state for c, e in RemovalQueue.read(load.world.state).entries.items()}
+
+
+def test_who_has_ended_is_removed_and_nobody_else(loaded):
+    ended = customers_of(loaded)[3:7]
+    loaded.end(ended)
+    result = remove_ended(loaded.world)
+    assert (result.due, result.removed, result.held_back, result.vanished) == (4, 4, 0, 0)
+    assert removed(loaded) == ended
+    assert set(states(loaded).values()) == {Removal.REMOVED}
+
+
+def test_nobody_is_removed_twice(loaded):
+    loaded.end(customers_of(loaded)[:2])
+    remove_ended(loaded.world)
+    assert remove_ended(loaded.world).due == 0
+    assert len(removed(loaded)) == 2
+
+
+def test_no_removal_leaves_while_a_file_may_be_loading_for_all_that_is_proven(load):
+    """Proven is not enough: a second copy may be loading, and would bring the row to life again."""
+    load.join(300)
+    load.plan()
+    load.fault(FaultKind.FILE_LOADED_TWICE)
+    load.send()
+    load.end(customers_of(load)[:1])
+    with pytest.raises(SendsOpen, match=r"removals wait, and none is lost") as caught:
+        remove_ended(load.world)
+    assert removed(load) == []
+    load.institution.clock.advance(caught.value.retry_after + 0.001)
+    assert remove_ended(load.world).removed == 1
+    assert load.institution.simulator.pending_rows == 0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.INTENDED])
+def test_no_removal_leaves_while_any_send_of_any_run_is_unproven_however_long_ago(loaded, outcome):
+    (nobody,) = loaded.join(1)
+    send = a_send(run="another", outcome=outcome, rows=1, witnesses=(Witness(customer_id=nobody),))
+    loaded.world.journal.intend(send, packed([nobody], loaded.today))
+    loaded.end(customers_of(loaded)[:1])
+    with pytest.raises(SendsOpen, match="1 of them unproven"):
+        remove_ended(loaded.world)
+    assert removed(loaded) == []
+    loaded.world.journal.put(replace(send, closed_because="Bits: never loaded"))
+    assert remove_ended(loaded.world).removed == 1
+
+
+def test_a_send_that_has_loaded_since_is_seen_and_closed(loaded):
+    (late,) = loaded.join(1)
+    send = a_send(run="another", rows=1, witnesses=(Witness(customer_id=late),))
+    loaded.world.journal.intend(send, packed([late], loaded.today))
+    loaded.world.register.register_one(late)
+    loaded.end(customers_of(loaded)[:1])
+    assert remove_ended(loaded.world).removed == 1
+
+
+def test_a_past_day_removes_nobody(load):
+    load.join(3)
+    past = load.with_run(as_of=load.today - timedelta(days=1))
+    past.load()
+    past.end(customers_of(past)[:1], on=past.today - timedelta(days=30))
+    assert remove_ended(past.world).due == 0
+    assert removed(past) == []
+    assert "no removal is authorised" in past.institution.said[-1]
+
+
+def test_who_vanished_from_the_warehouse_is_counted_and_never_removed(loaded):
+    loaded.forget(customers_of(loaded)[:3])
+    result = remove_ended(loaded.world)
+    assert (result.due, result.vanished) == (0, 3)
+    assert removed(loaded) == []
+    assert "3 customers have vanished" in loaded.institution.said[-1]
+
+
+def test_who_has_a_refused_row_is_never_removed(loaded):
+    tainted, clean = customers_of(loaded)[:2]
+    loaded.end([tainted, clean])
+    loaded.institution.warehouse.agreements_held.append(
+        Agreement(text_of(tainted), loaded.today, loaded.today - timedelta(days=10))
+    )
+    remove_ended(loaded.world)
+    assert removed(loaded) == [clean]
+
+
+@pytest.mark.parametrize(("days", "is_removed"), [(0, False), (1, False), (2, True)])
+def test_who_begins_anew_within_the_bridge_of_one_day_is_not_removed(loaded, days, is_removed):
+    (customer, *_) = customers_of(loaded)
+    loaded.end([customer])
+    loaded.institution.warehouse.agreements_held.append(
+        Agreement(text_of(customer), loaded.today + timedelta(days=days))
+    )
+    remove_ended(loaded.world)
+    assert (customer in removed(loaded)) == is_removed
+
+
+def test_the_warehouse_is_asked_again_just_before_and_its_last_word_counts(loaded):
+    stays, goes = customers_of(loaded)[:2]
+    loaded.end([stays, goes])
+    warehouse = loaded.institution.warehouse
+    ask = warehouse.agreements_of
+
+    def asked_again(customer_ids):
+        warehouse.agreements_held.append(Agreement(text_of(stays), loaded.today))
+        return ask(customer_ids)
+
+    warehouse.agreements_of = asked_again
+    assert remove_ended(loaded.world).due == 1
+    assert removed(loaded) == [goes]
+
+
+def test_who_was_sent_and_not_proven_is_removed_the_day_after_and_not_before(load):
+    customers = load.join(5)
+    load.acquire()
+    for customer in customers:
+        load.world.register.register_one(customer)  # nobody is absent: no witness, waited out
+    load.load()
+    load.end(customers[:1])
+    assert remove_ended(load.world).due == 0
+    load.pass_days(1)
+    assert remove_ended(load.world).removed == 1
+
+
+@pytest.mark.parametrize("why", ["incomplete", "empty", "small"])
+def test_an_extract_that_is_not_fit_removes_nobody(loaded, why):
+    customers = customers_of(loaded)
+    loaded = loaded.with_run(limits=Limits())
+    loaded.end(customers[:1])
+    if why == "small":
+        loaded.forget(customers[1:8])  # over 20 % are missing
+    elif why == "empty":
+        loaded.end(customers)
+    else:
+        held = loaded.institution.warehouse.agreements_held
+        loaded.institution.warehouse.agreements = lambda _: nullcontext(MemorySnapshot(held, None))
+    with pytest.raises(ExtractUnfit, match="authorises no removal"):
+        remove_ended(loaded.world)
+    assert removed(loaded) == []
+
+
+def test_more_removals_than_the_limit_are_kept_for_a_person(loaded):
+    asks = loaded.with_run(approval="auto", limits=Limits(removal_share=0.05, removals=500))
+    loaded.end(customers_of(loaded)[:2])
+    with pytest.raises(ExtractUnfit, match="They are kept"):
+        remove_ended(asks.world)
+    assert removed(loaded) == []
+    assert list(states(loaded).values()) == [Removal.DUE] * 2
+    assert remove_ended(loaded.world).removed == 2
+
+
+def test_a_404_after_an_intention_means_that_it_was_done(loaded):
+    """The worker died behind the DELETE: at whichever touch, the end is the same."""
+    ended = customers_of(loaded)[:2]
+    loaded.end(ended)
+    for touches in range(1, 200):
+        if not loaded.crash(touches, lambda: remove_ended(loaded.world)):
+            break
+    remove_ended(loaded.world)
+    assert set(states(loaded).values()) == {Removal.REMOVED}
+    assert not set(ended) & set(loaded.registered)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RESET_AFTER_WORK, FaultKind.STATUS_AFTER_WORK])
+def test_a_404_after_an_answer_that_got_lost_means_that_it_was_done(loaded, kind):
+    loaded.end(customers_of(loaded)[:1])
+    loaded.fault(kind, "remove_one")
+    assert remove_ended(loaded.world).removed == 1
+    assert set(states(loaded).values()) == {Removal.REMOVED}
+
+
+def test_a_404_for_who_was_proven_reopens_the_file_keeps_the_removal_and_sends_it_again(loaded):
+    missing, other = customers_of(loaded)[10:12]
+    loaded.institution.simulator.plant_defect("missing", missing)
+    loaded.end([missing, other])
+    with pytest.raises(ProofContradicted, match="The file is open again, the removal is kept") as caught:
+        remove_ended(loaded.world)
+    assert text_of(missing) not in str(caught.value)
+    assert caught.value.correlation_id
+    assert states(loaded) == {missing: Removal.HELD, other: Removal.DUE}
+    assert loaded.sends[0].proven_at is None
+    assert Witness(customer_id=missing) in loaded.sends[0].witnesses
+    with pytest.raises(SendsOpen):
+        remove_ended(loaded.world)
+    for _ in range(2):  # late, then sent again
+        with suppress(NotLoaded):
+            loaded.send()
+    loaded.settle()
+    assert remove_ended(loaded.world).removed == 2
+    assert set(states(loaded).values()) == {Removal.REMOVED}
+
+
+def test_a_404_for_who_was_only_possible_is_done(load):
+    """It was sent and never proven: that it is not there contradicts nothing."""
+    load.join(5)
+    load.load()
+    (nobody,) = load.join(1)
+    send = a_send(run="another", rows=1, witnesses=(Witness(customer_id=nobody),), closed_because="Bits")
+    load.world.journal.intend(send, packed([nobody], load.today))
+    mirror.record(load.world)
+    load.end([nobody])
+    assert remove_ended(load.world).removed == 1
+
+
+def test_a_gateway_s_404_is_no_answer_of_the_register(loaded):
+    loaded.end(customers_of(loaded)[:1])
+    loaded.fault(FaultKind.STATUS, "remove_one", status=404, body="html", times=1)
+    with suppress(Exception):
+        remove_ended(loaded.world)
+    assert Removal.REMOVED not in states(loaded).values() or removed(loaded)
+    remove_ended(loaded.world)
+    assert len(removed(loaded)) == 1
+
+
+def test_a_customer_who_came_back_leaves_the_queue(loaded):
+    (back, *_) = customers_of(loaded)
+    asks = loaded.with_run(approval="auto", limits=Limits(removals=0))
+    loaded.end([back])
+    with suppress(ExtractUnfit):
+        remove_ended(asks.world)
+    assert states(loaded) == {back: Removal.DUE}
+    loaded.institution.warehouse.agreements_held.append(Agreement(text_of(back), loaded.today))
+    assert remove_ended(loaded.world).due == 0
+    assert states(loaded) == {}
+    assert removed(loaded) == []
+
+
+def test_a_run_that_loses_the_register_between_two_stretches_stops_there(loaded, monkeypatch):
+    monkeypatch.setattr(removal, "STRETCH", 3)
+    ended = customers_of(loaded)[:9]
+    loaded.end(ended)
+    world = loaded.world
+    delete = world.register.remove_one
+
+    def remove_and_lose(customer_id):
+        delete(customer_id)
+        if len(removed(loaded)) == 2:
+            lease.release(world)
+
+    monkeypatch.setattr(world.register, "remove_one", remove_and_lose)
+    with pytest.raises(lease.LeaseLost):
+        remove_ended(world)
+    assert removed(loaded) == ended[:3]
+    loaded.acquire()
+    assert remove_ended(loaded.world).removed == 6
+    assert removed(loaded) == ended
+
+
+def test_the_words_of_removing_name_no_customer(loaded):
+    ended = customers_of(loaded)[:3]
+    loaded.end(ended)
+    remove_ended(loaded.world)
+    assert not [c for c in map(text_of, ended) if c in " ".join(loaded.institution.said)]

@@ -1,0 +1,47 @@
+import pytest
+
+from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from tests.unit.load.one_load import OneLoad
+
+
+@pytest.fixture
+def queue(load: OneLoad) -> RemovalQueue:
+    return RemovalQueue.read(load.world.state)
+
+
+def entry(state: Removal, day: int = 0) -> Entry:
+    return Entry(state=state, run="one-run", day=day)
+
+
+def test_a_queue_that_was_never_written_is_empty(queue: RemovalQueue):
+    assert queue.entries == {}
+    assert queue.of(*Removal).tolist() == []
+
+
+def test_an_entry_outlives_the_run_that_made_it(load: OneLoad, queue: RemovalQueue):
+    queue.entries = {7: entry(Removal.DUE), 3: entry(Removal.REMOVED, day=100_000)}
+    queue.write()
+    assert RemovalQueue.read(load.with_run(run_id="another").world.state).entries == queue.entries
+
+
+def test_customers_are_given_by_state_in_order(queue: RemovalQueue):
+    queue.entries = {9: entry(Removal.DUE), 3: entry(Removal.HELD), 5: entry(Removal.DUE)}
+    assert queue.of(Removal.DUE).tolist() == [5, 9]
+    assert queue.of(Removal.DUE, Removal.HELD).tolist() == [3, 5, 9]
+
+
+def test_gone_is_what_the_register_answered_and_nothing_that_was_only_meant(queue: RemovalQueue):
+    queue.entries = {n: entry(state) for n, state in enumerate(Removal)}
+    states = [queue.entries[customer].state for customer in queue.gone().tolist()]
+    assert states == [Removal.REMOVED, Removal.GONE]
+
+
+def test_a_customer_who_is_forgotten_has_no_removal_to_wait_for(queue: RemovalQueue):
+    queue.entries = {7: entry(Removal.DUE), 3: entry(Removal.HELD)}
+    queue.forget([7, 11])
+    assert list(queue.entries) == [3]
+
+
+def test_a_printed_queue_shows_no_customer(queue: RemovalQueue):
+    queue.entries = {17_912_345_678: entry(Removal.DUE)}
+    assert "17912345678" not in repr(queue)

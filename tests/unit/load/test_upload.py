@@ -1,0 +1,276 @@
+from contextlib import suppress
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from kfr.load import extract, lease, mirror, planning, removal, upload
+from kfr.load.journal import Outcome
+from kfr.load.upload import FileRefused, NotLoaded
+from kfr.register.errors import AccessRefused, OutcomeUnknown, Retriable
+from kfr.relationships.packing import DAY_BITS, date_of, ids_of, starts_of, text_of
+from tests.faults.institution import Agreement
+from tests.simulator import FaultKind, Switches
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, packed
+
+
+def spoil(load: OneLoad, *positions: int) -> list[int]:
+    """Rows of the first file get numbers with a wrong check digit, which the register refuses; the customers left."""
+    rows = load.world.place.read_array("files/0001")
+    rows[list(positions)] += 1 << DAY_BITS
+    load.world.place.write_array("files/0001", rows)
+    return np.delete(ids_of(rows), list(positions)).tolist()
+
+
+@pytest.fixture
+def planned(load: OneLoad) -> OneLoad:
+    """Thirty customers, planned as one file, nothing sent."""
+    load.join(30)
+    load.plan()
+    return load
+
+
+def files_sent(load: OneLoad) -> list[str]:
+    return [e.kind for e in load.calls("register_file")]
+
+
+def test_a_file_is_proven_by_witnesses_who_were_absent_before_it_was_sent(planned):
+    result = planned.send()
+    assert (result.status, result.rows, result.sends, result.refused) == ("proven", 30, 1, 0)
+    (send,) = planned.sends
+    assert send.outcome is Outcome.ACCEPTED
+    assert send.proven_at
+    log = planned.institution.simulator.log
+    sent_at = next(n for n, e in enumerate(log) if e.kind == "file_accepted")
+    seen = {e.customer_id: e.found for e in log[:sent_at] if e.kind == "look_up"}
+    assert {w.customer_id: False for w in send.witnesses}.items() <= seen.items()
+    assert len(planned.registered) == 30
+
+
+def test_the_last_rows_and_the_first_are_among_the_witnesses(planned):
+    planned.send()
+    rows = ids_of(planned.world.place.read_array("files/0001")).tolist()
+    assert {rows[0], *rows[-3:]} <= {w.customer_id for w in planned.sends[0].witnesses}
+
+
+def test_a_file_that_is_proven_is_not_sent_again(planned):
+    planned.send()
+    assert upload.upload(planned.world, "0001") == []
+    assert planned.send().sends == 1
+    assert files_sent(planned) == ["file_accepted"]
+
+
+def test_a_file_that_is_loading_is_waited_for_and_not_sent_again(planned):
+    first = upload.upload(planned.world, "0001")
+    assert upload.upload(planned.world, "0001") == first
+    assert files_sent(planned) == ["file_accepted"]
+
+
+def test_the_entry_stands_before_the_file_leaves(planned):
+    """A worker that dies at any touch of sending leaves a send that may have left, if it left."""
+    for touches in range(1, 200):
+        died = planned.crash(touches, lambda: upload.upload(planned.world, "0001"))
+        accepted = sum(e.kind == "file_accepted" for e in planned.institution.simulator.log)
+        assert len([s for s in planned.sends if s.loads]) >= accepted
+        if not died:
+            break
+    planned.send()
+    planned.settle()
+    assert planned.sends[-1].proven_at
+    assert len(planned.registered) == 30
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RESET_AFTER_WORK, FaultKind.RESET_BEFORE_WORK])
+def test_an_unknown_outcome_sends_the_same_bytes_again_as_a_new_entry_after_looking(planned, kind):
+    planned.fault(kind)
+    with pytest.raises(OutcomeUnknown):
+        upload.upload(planned.world, "0001")
+    assert [s.outcome for s in planned.sends] == [Outcome.UNKNOWN]
+    looked = len(planned.calls("look_up"))
+    files = upload.upload(planned.world, "0001")
+    assert len(planned.calls("look_up")) > looked
+    assert [(s.attempt, s.outcome) for s in planned.sends] == [(1, Outcome.UNKNOWN), (2, Outcome.ACCEPTED)]
+    assert len({s.file for s in planned.sends}) == 1
+    assert files == [planned.sends[0].file]
+
+
+def test_a_file_without_an_answer_that_has_loaded_after_all_is_not_sent_again(planned):
+    planned.fault(FaultKind.RESET_AFTER_WORK)
+    with pytest.raises(OutcomeUnknown):
+        upload.upload(planned.world, "0001")
+    planned.institution.clock.advance(60)
+    result = planned.send()
+    assert (result.status, result.sends) == ("proven", 1)
+    assert files_sent(planned) == ["file_accepted"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [(FaultKind.NO_CONNECTION, {}), (FaultKind.STATUS, {"status": 429, "retry_after": 30})]
+)
+def test_a_file_that_surely_did_not_leave_leaves_no_entry(planned, kind, more):
+    planned.fault(kind, **more)
+    with pytest.raises(Retriable):
+        upload.upload(planned.world, "0001")
+    assert planned.sends == []
+    assert planned.send().sends == 1
+
+
+def test_an_access_problem_is_fatal_and_is_no_matter_of_rows(planned):
+    planned.fault(FaultKind.STATUS, status=403, times=5)
+    with pytest.raises(AccessRefused):
+        upload.upload(planned.world, "0001")
+    assert planned.sends == []
+    assert files_sent(planned) == ["fault"]
+
+
+def test_a_file_whose_loading_is_dropped_is_late_and_then_sent_again(planned):
+    planned.fault(FaultKind.FILE_DROPPED)
+    with pytest.raises(NotLoaded, match=r"sends the same bytes again.*no removal.*CorrelationIDs"):
+        planned.send()
+    assert planned.registered == {}
+    result = planned.send()
+    assert (result.status, result.sends) == ("proven", 2)
+    assert len(planned.registered) == 30
+
+
+def test_a_file_that_is_loaded_in_part_is_late_and_then_sent_again(planned):
+    planned.fault(FaultKind.FILE_PARTLY_LOADED, share=0.9)
+    with pytest.raises(NotLoaded):
+        planned.send()
+    assert planned.send().sends == 2
+    assert len(planned.registered) == 30
+
+
+def test_a_file_that_is_loaded_twice_is_proven_once_and_open_until_twice_its_time(load):
+    load.join(300)
+    load.plan()
+    load.fault(FaultKind.FILE_LOADED_TWICE)
+    assert load.send().status == "proven"
+    assert load.world.journal.open_sends(load.rate, load.world.now)
+    load.settle()
+    assert not load.world.journal.open_sends(load.rate, load.world.now)
+    assert load.institution.simulator.pending_rows == 0
+
+
+def test_a_file_whose_proof_was_contradicted_by_a_row_is_sent_again_for_that_row(planned):
+    """The row is no witness of its own accord: it became one when the register did not know it."""
+    planned.send()
+    missing = ids_of(planned.world.place.read_array("files/0001")).tolist()[10]
+    planned.institution.simulator.plant_defect("missing", missing)
+    removal._reopen(planned.world, missing)
+    for _ in range(2):
+        with suppress(NotLoaded):
+            planned.send()
+    assert missing in planned.registered
+    assert [bool(s.proven_at) for s in planned.sends] == [True, True]
+
+
+def test_a_register_that_stalls_is_waited_for(planned):
+    patient = planned.with_run(loading_grace=1800)
+    planned.fault(FaultKind.LOADING_STALLED, seconds=1500)
+    assert patient.send().status == "proven"
+    assert planned.sends[0].missing_until > planned.sends[0].counts_from + 1000
+    assert files_sent(planned) == ["file_accepted"]
+
+
+def test_a_file_of_whom_everyone_was_there_is_waited_out_and_not_proven(planned):
+    rows = planned.world.place.read_array("files/0001")
+    for customer in ids_of(rows).tolist():
+        planned.world.register.register_one(customer)
+    assert planned.send().status == "waited out"
+    assert planned.sends[0].witnesses == ()
+    assert planned.sends[0].proven_at is None
+
+
+@pytest.mark.parametrize("bad", [(4, 21), (0,), (29,), (27, 28, 29)])  # the last rows are witnesses, too
+def test_a_refused_file_is_halved_until_the_bad_rows_stand_alone_and_the_rest_is_loaded(planned, bad):
+    rows = planned.world.place.read_array("files/0001")
+    good = spoil(planned, *bad)
+    result = planned.send()
+    assert (result.refused, result.rows, result.status) == (len(bad), 30, "proven")
+    refused = ids_of(planned.world.place.read_array("refused/0001")).tolist()
+    assert refused == [c + 1 for c in ids_of(rows[list(bad)]).tolist()]
+    assert sorted(planned.registered) == good
+    before = len(planned.calls("register_file"))
+    assert planned.send() == result  # what was refused is not asked again
+    assert len(planned.calls("register_file")) == before
+
+
+def test_a_crash_while_halving_goes_on_with_the_same_pieces(load):
+    load.join(12)
+    load.plan()
+    good = spoil(load, 7)
+    for touches in range(5, 400, 9):
+        if not load.crash(touches, lambda: upload.upload(load.world, "0001")):
+            break
+    assert load.send().refused == 1
+    load.settle()
+    assert sorted(load.registered) == good
+
+
+def test_a_file_of_which_too_many_rows_are_refused_has_another_cause(load, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_REFUSED_ROWS", 3)
+    load.join(12)
+    load.plan()
+    spoil(load, *range(12))
+    with pytest.raises(FileRefused, match=r"more than 3 single rows.*DSOP@bits.no"):
+        upload.upload(load.world, "0001")
+    assert load.registered == {}
+
+
+def test_a_file_with_every_row_refused_ends_without_rows(load):
+    load.join(1)
+    load.plan()
+    spoil(load, 0)
+    result = load.send()
+    assert (result.refused, result.status, result.size) == (1, "proven", 0)
+
+
+def test_nothing_is_sent_by_a_run_that_lost_the_register(planned):
+    lease.release(planned.world)
+    with pytest.raises(lease.LeaseLost):
+        upload.upload(planned.world, "0001")
+    assert planned.sends == []
+
+
+def test_every_row_of_every_file_reaches_the_register_with_its_start(load):
+    load = load.with_run(max_batch_bytes=TEN_ROWS)
+    load.institution.populate(60)
+    load.institution.warehouse.agreements_held.append(Agreement("312345676", load.today))
+    plan = load.plan()
+    assert len(plan.labels) > 4
+    for label in plan.labels:
+        load.send(label)
+    active = extract.read(load.world).active
+    assert sorted(load.registered) == ids_of(active).tolist()
+    known = {
+        c: date_of(s) for c, s in zip(ids_of(active).tolist(), starts_of(active).tolist(), strict=True) if s
+    }
+    assert {c: load.registered[c] for c in known} == known
+
+
+def test_a_start_that_moved_back_is_filed_again_with_witnesses_in_its_own_window(load):
+    load.institution.simulator.switches = Switches(second_file="changes_start")
+    customers = load.join(5, days_ago=100)
+    load.load()
+    mirror.record(load.world)
+    again = load.with_run(run_id="again")
+    for agreement in load.institution.warehouse.agreements_held:
+        agreement.started -= timedelta(days=50)
+    lease.release(load.world)
+    assert again.plan().start_changed == 5
+    result = again.send()
+    assert result.status == "proven"
+    send = next(s for s in again.sends if s.run == again.run.key)
+    start = load.today - timedelta(days=150)
+    assert {(w.first, w.last) for w in send.witnesses} == {(int(starts_of(packed([1], start))[0]),) * 2}
+    assert set(again.registered.values()) == {start}
+    assert sorted(again.registered) == customers
+
+
+def test_the_words_of_sending_name_no_customer(planned):
+    rows = ids_of(planned.world.place.read_array("files/0001")).tolist()
+    spoil(planned, 3)
+    planned.send()
+    assert not [c for c in map(text_of, rows) if c in " ".join(planned.institution.said)]
+    assert planning.read(planned.world).labels == ["0001"]
