@@ -1,6 +1,7 @@
 """A crash at any instruction that touches the world: the worker dies there, and does nothing afterwards."""
 
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -38,16 +39,22 @@ class Fuse:
             raise Crash
 
 
+class HasFuse(Protocol):
+    """Whoever's fuse is in force now: it is replaced when its owner gets a new one."""
+
+    fuse: Fuse
+
+
 class FusedTransport(httpx.BaseTransport):
     """Crashes before a request leaves, or when its answer has come."""
 
-    def __init__(self, inner: httpx.BaseTransport, fuse: Fuse) -> None:
-        self._inner, self._fuse = inner, fuse
+    def __init__(self, inner: httpx.BaseTransport, owner: HasFuse) -> None:
+        self._inner, self._owner = inner, owner
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._fuse.touch()
+        self._owner.fuse.touch()
         response = self._inner.handle_request(request)
-        self._fuse.touch()
+        self._owner.fuse.touch()
         return response
 
 

@@ -1,10 +1,10 @@
-"""Plays `kfr_initial_load` in virtual time: the same steps, order, retries and trigger rules as the Dag's."""
+"""Plays the three Dags in virtual time: the same steps, order, retries and trigger rules as theirs."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from kfr.load import (
     arrivals,
@@ -14,10 +14,12 @@ from kfr.load import (
     mirror,
     planning,
     readiness,
+    reconciliation,
     removal,
     report,
     upload,
     verification,
+    watermark,
 )
 from kfr.load.ingestion import await_loading, await_settling
 from kfr.load.journal import Journal
@@ -25,6 +27,8 @@ from kfr.load.world import Run, World
 from kfr.register.errors import Fatal, KfrError, Refused
 from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
+
+Kind = Literal["first", "periodic", "reconcile"]
 
 RETRIES = 5
 RETRY_SECONDS = 60.0
@@ -43,6 +47,9 @@ class Play:
     approve: Callable[[planning.Plan], bool] = lambda _: True
     on_task: Callable[[str], None] = lambda _: None  # called before each try of a task
     over: bool = False
+    kind: Kind = "first"
+    full: bool = False  # of a reconciliation
+    is_over: Callable[[lease.Lease], bool] = lambda _: True  # whether the holder of the lease is
 
     @property
     def green(self) -> bool:
@@ -58,58 +65,76 @@ class Play:
 
     def play(self) -> bool:
         """Run to the end; return whether the run is green."""
+        first = self.kind == "first"
         self._simple("check_readiness", [], readiness.check)
         self._simple("acquire_register", ["check_readiness"], self._acquire)
         self._simple("extract_relationships", ["acquire_register"], extract.extract_relationships)
-        self._simple("plan_changes", ["extract_relationships"], lambda w: planning.plan(w, first_load=True))
+        before_plan = ["extract_relationships"]
+        if self.kind == "reconcile":
+            self._simple("compare_register", before_plan, self._compare)
+            before_plan = ["compare_register"]
+        self._simple("plan_changes", before_plan, lambda w: planning.plan(w, first_load=first))
         if self.run.dry_run and self.states["plan_changes"] == "success":
-            for task in (
-                "announce_volume",
-                "approve_changes",
-                "upload_batch_file",
-                "register_arrivals",
-                "close_arrivals",
-                "remove_ended",
-                "verify_register",
-                "send_confirmation",
-            ):
-                self.states[task] = "skipped"
+            self.states |= dict.fromkeys(self.writers, "skipped")
         else:
             self._simple("announce_volume", ["plan_changes"], confirmation.announce_volume)
             self._simple("approve_changes", ["announce_volume"], self._approve)
             asyncio.run(self._load())
-            self._simple("remove_ended", ["close_arrivals"], removal.remove_ended)
+            self._simple("remove_ended", [self.closing], removal.remove_ended)
             self._simple("verify_register", ["remove_ended"], verification.verify)
-            self._simple("send_confirmation", ["verify_register"], confirmation.send_confirmation)
+            if first:
+                self._simple("send_confirmation", ["verify_register"], confirmation.send_confirmation)
         self._try("record_mirror", self._record, retries=0)
         self._try("release_register", lease.release)
-        if self.states["record_mirror"] == "success" and not self._failed("send_confirmation"):
+        if self.states["record_mirror"] == "success" and not (first and self._failed("send_confirmation")):
             self._try("remove_staged_files", lambda w: w.place.remove_all())
         else:
             self.states["remove_staged_files"] = "upstream_failed"
         self.over = True
         return self.green
 
+    @property
+    def closing(self) -> str:
+        return "close_arrivals" if self.kind == "first" else "close_additions"
+
+    @property
+    def beside(self) -> str:
+        return "register_arrivals" if self.kind == "first" else "register_today"
+
+    @property
+    def writers(self) -> list[str]:
+        """The tasks that a dry run skips."""
+        tasks = [
+            "announce_volume",
+            "approve_changes",
+            "upload_batch_file",
+            self.beside,
+            self.closing,
+            "remove_ended",
+        ]
+        return [*tasks, "verify_register", *(["send_confirmation"] if self.kind == "first" else [])]
+
     async def _load(self) -> None:
-        labels = planning.read(self._world()).labels if self.states["approve_changes"] == "success" else []
         if self.states["approve_changes"] != "success":
-            self.states |= dict.fromkeys(
-                ("upload_batch_file", "register_arrivals", "close_arrivals"), "upstream_failed"
-            )
+            self.states |= dict.fromkeys(("upload_batch_file", self.beside, self.closing), "upstream_failed")
             return
+        labels = planning.read(self._world()).labels
         slots = asyncio.Semaphore(planning.FILES_IN_FLIGHT)
         files = {f"upload_batch_file[{label}]": label for label in labels}
         pending = [task for task in files if self.states.get(task) != "success"]
         uploads = asyncio.gather(*(self._in_slot(slots, task, [files[task]]) for task in pending))
-        if self.states.get("register_arrivals") != "success":
+        if self.states.get(self.beside) == "success":
+            await uploads
+        elif self.kind == "first":
             await asyncio.gather(uploads, self._arrivals(list(files)))
         else:
+            self._simple("register_today", ["approve_changes"], arrivals.register_today)
             await uploads
-        bad = [t for t in [*files, "register_arrivals"] if self.states.get(t) != "success"]
+        bad = [t for t in [*files, self.beside] if self.states.get(t) != "success"]
         if bad:
-            self.states["close_arrivals"] = "upstream_failed"
-        elif self.states.get("close_arrivals") != "success":
-            await self._upload("close_arrivals", None)
+            self.states[self.closing] = "upstream_failed"
+        elif self.states.get(self.closing) != "success":
+            await self._upload(self.closing, None)
 
     async def _in_slot(self, slots: asyncio.Semaphore, task: str, labels: list[str]) -> None:
         async with slots:
@@ -123,7 +148,8 @@ class Play:
                 world = self._world()
                 if labels is None:
                     self.institution.warehouse.settle()
-                mine = labels if labels is not None else arrivals.close_arrivals(world)
+                first = self.kind == "first"
+                mine = labels if labels is not None else arrivals.close_arrivals(world, arrivals=first)
                 files = [f for label in mine for f in upload.upload(world, label)]
                 proven, late = await self._wait(files, until_settled=labels is None)
                 world = self._world()
@@ -211,18 +237,25 @@ class Play:
     def _acquire(self, world: World) -> None:
         while (
             lease.acquire(
-                world, finished=self.institution_over, heartbeat_seconds=HEARTBEAT_SECONDS, first_load=True
+                world,
+                finished=self.is_over,
+                heartbeat_seconds=HEARTBEAT_SECONDS,
+                first_load=self.kind == "first",
             )
             is None
         ):
             self.institution.clock.sleep(60)
 
-    institution_over: Callable[[lease.Lease], bool] = lambda _: True
+    def _compare(self, world: World) -> None:
+        while not reconciliation.compare(world, full=self.full, seconds=600.0):
+            self.institution.clock.sleep(30)
+            world = self._world()
 
     def _approve(self, world: World) -> None:
         plan = planning.read(world)
         if planning.needs_person(world, plan) and not self.approve(plan):
             raise Fatal("rejected")
+        planning.approve(world, "the play")
 
     def _record(self, world: World) -> None:
         if world.run.dry_run:
@@ -230,6 +263,8 @@ class Play:
         if lease.is_held(world):
             mirror.record(world)
             report.build(world)
+            if self.states.get("verify_register") == "success":
+                watermark.follow(world, extract.read(world))
         if self.states.get("verify_register") != "success":
             raise Fatal("The load is not verified.")
 

@@ -61,7 +61,7 @@ def play_seed(seed: int) -> Result:
             institution.clock.advance(rng.choice([60, 3600, 6 * 3600]))
             institution.simulator.faults.clear()
             institution.fuse = institution.fuse.__class__()
-            _close_hopeless_sends(institution, run)
+            close_hopeless_sends(institution, run)
             play.clear()
         if not play.green:
             problems.append(
@@ -72,7 +72,7 @@ def play_seed(seed: int) -> Result:
         return Result(seed, play.green, clears, problems, planned, play.errors, hours)
 
 
-def _close_hopeless_sends(institution: Institution, run: Run) -> None:
+def close_hopeless_sends(institution: Institution, run: Run) -> None:
     """What the runbook has a person do, after asking Bits: close sends that will never load."""
     from dataclasses import replace
 

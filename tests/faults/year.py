@@ -1,0 +1,355 @@
+"""A year of one institution: the warehouse changes daily, loads run, are missed, repeated, broken; promises hold.
+
+One seed draws it all. Everything after a day's loads is compared by rules told a second time: who is a customer by
+`Institution.desired`, who is registered by the simulator, who the mirror holds by its own file.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+from kfr.clock import OSLO, oslo_today
+from kfr.load import lease, mirror
+from kfr.load.planning import Plan
+from kfr.load.world import Run
+from kfr.relationships.packing import date_of, ids_of, starts_of
+from tests.faults.check import broken_promises
+from tests.faults.institution import Agreement, Institution
+from tests.faults.play import Kind, Play
+from tests.faults.scenario import GENEROUS, close_hopeless_sends
+from tests.simulator import Fault, FaultKind, Switches
+
+CLEARS = 6  # of one run, before we say that it does not come to an end
+FAULTS = (
+    FaultKind.STATUS, FaultKind.STATUS_AFTER_WORK, FaultKind.NO_CONNECTION, FaultKind.RESET_BEFORE_WORK,
+    FaultKind.RESET_AFTER_WORK, FaultKind.CLOSED_AFTER_WORK, FaultKind.BODY,
+)  # fmt: skip
+FILE_FAULTS = (FaultKind.FILE_DROPPED, FaultKind.FILE_PARTLY_LOADED, FaultKind.FILE_LOADED_TWICE)
+
+
+@dataclass
+class Year:
+    """The institution, and what a test does to it day by day. `counts` says what was met."""
+
+    folder: Path
+    seed: int = 0
+    switches: Switches = field(default_factory=Switches)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    plays: list[Play] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(f"year {self.seed}")
+        self.institution = Institution(self.folder, seed=self.seed, switches=self.switches)
+        self.registered_again: set[int] = set()  # their start is the register's own business
+        self.start_moved: set[int] = set()  # nothing says that the register takes another start
+        self.vanished: set[str] = set()
+        self._runs = 0
+
+    # time
+
+    @property
+    def today(self) -> date:
+        return oslo_today(self.institution.clock)
+
+    def sleep_until(self, day: date, at: time) -> None:
+        moment = datetime.combine(day, at, OSLO).astimezone(UTC)
+        if moment > self.institution.clock.now():
+            self.institution.clock.set(moment)
+
+    # what happens in the warehouse
+
+    @property
+    def held(self) -> list[Agreement]:
+        return self.institution.warehouse.agreements_held
+
+    def active(self) -> list[str]:
+        return sorted(self.institution.desired())
+
+    def arrive(self, days_ago: int = 0) -> None:
+        """A new customer, entered today, of some days ago (a late fact) or of a day to come."""
+        start = self.today - timedelta(days=days_ago)
+        self.held.append(Agreement(self.institution.new_customer(), start, recorded=self.today))
+        self.counts["arrivals"] += 1
+
+    def leave(self, days_ago: int = 0) -> None:
+        if not (active := self.active()):
+            return
+        customer = self.random.choice(active)
+        end = self.today - timedelta(days=days_ago)
+        for agreement in self._of(customer):
+            if agreement.ended is None or agreement.ended > self.today:
+                agreement.ended = max(end, agreement.started or end)
+                agreement.recorded = self.today
+        self.counts["departures"] += 1
+
+    def come_back(self) -> None:
+        """A customer who has left opens a new agreement; whether the old one goes on is the fold's to say."""
+        gone = sorted({a.customer for a in self.held if a.ended} - set(self.active()) - self.vanished)
+        if gone:
+            customer = self.random.choice(gone)
+            self.held.append(Agreement(customer, self.today, recorded=self.today))
+            self.registered_again.add(int(customer))
+            self.counts["returns"] += 1
+
+    def open_another(self) -> None:
+        if active := self.active():
+            self.held.append(Agreement(self.random.choice(active), self.today, recorded=self.today))
+
+    def move_start(self, days: int) -> None:
+        """A start is corrected, back or forth."""
+        if not (active := self.active()):
+            return
+        customer = self.random.choice(active)
+        for agreement in self._of(customer):
+            if agreement.started:
+                agreement.started = min(agreement.started + timedelta(days=days), self.today)
+                if agreement.ended:
+                    agreement.ended = max(agreement.ended, agreement.started)
+                agreement.recorded = self.today
+        self.start_moved.add(int(customer))
+        self.counts["starts moved"] += 1
+
+    def change_number(self) -> None:
+        """A D-number becomes a birth number: the old one vanishes, and its removal is asked for."""
+        if not (active := self.active()):
+            return
+        old, new = self.random.choice(active), self.institution.new_customer()
+        for agreement in self._of(old):
+            agreement.customer, agreement.recorded = new, self.today
+        self.institution.warehouse.queue[old] = None
+        self.counts["numbers changed"] += 1
+
+    def vanish(self) -> None:
+        """Rows are gone without a word: nobody is removed for that."""
+        if not (active := self.active()):
+            return
+        customer = self.random.choice(active)
+        for agreement in self._of(customer):
+            self.held.remove(agreement)
+        self.vanished.add(customer)
+        self.counts["vanished"] += 1
+
+    def ask_for_vanished(self) -> None:
+        """A data steward decides, and puts them in the institution's queue."""
+        self.institution.warehouse.queue |= dict.fromkeys(sorted(self.vanished))
+        self.vanished.clear()
+
+    def break_row(self) -> None:
+        if active := self.active():
+            agreement = self._of(self.random.choice(active))[0]
+            self.held.append(
+                Agreement(agreement.customer, self.today, self.today - timedelta(days=3), self.today)
+            )
+
+    def _of(self, customer: str) -> list[Agreement]:
+        return [a for a in self.held if a.customer == customer]
+
+    # what happens to the register and to us
+
+    def add_fault(self) -> None:
+        operation = self.random.choice(["token", "register_one", "remove_one", "register_file", "look_up"])
+        kinds = FAULTS + FILE_FAULTS * 2 if operation == "register_file" else FAULTS
+        fault = Fault(
+            kind=self.random.choice(kinds),
+            operation=operation,
+            nth=self.random.choice([1, 1, 2, 5]),
+            times=self.random.choice([1, 1, 3, 8]),
+            status=self.random.choice([500, 503, 504, 429, 401]),
+            body=self.random.choice(["html", "empty", "cut"]),
+            retry_after=self.random.choice([None, 5]),
+            seconds=0.0,
+            share=self.random.choice([0.1, 0.9]),
+        )
+        self.institution.simulator.faults.add(fault)
+        self.counts["faults set"] += 1
+
+    def add_crash(self) -> None:
+        self.institution.fuse.set(self.random.randrange(1, 300))
+        self.counts["crashes set"] += 1
+
+    def lose_mirror(self) -> None:
+        """A disk was restored without it: only the pointer, or all versions too."""
+        state = self.institution.staging().state
+        state.delete("mirror")
+        if self.random.random() < 0.5:
+            for name in state.names("mirrors"):
+                state.delete(name)
+        self.counts["mirrors lost"] += 1
+
+    # loads
+
+    def first_load(self) -> Play:
+        return self.play("first", self._run("kfr_initial_load"))
+
+    def load(self, **asked) -> Play:
+        return self.play("periodic", self._run("kfr_periodic_load", **asked))
+
+    def backfill(self, first: date, last: date) -> Play:
+        self.counts["backfills"] += 1
+        asked = {"scope": "interval", "compare_with": "register", "interval": (first, last)}
+        return self.play("periodic", self._run("kfr_periodic_load", **asked))
+
+    def reconcile(self, *, full: bool = False, **asked) -> Play:
+        self.counts["reconciliations"] += 1
+        return self.play("reconcile", self._run("kfr_reconcile", **asked), full=full)
+
+    def dry_run(self) -> Play:
+        """Nothing may change, neither there nor here."""
+        before = self.institution.simulator.relationships()
+        play = self.load(dry_run=True)
+        if self.institution.simulator.relationships() != before:
+            self.problems.append("a dry run changed the register")
+        return play
+
+    def play(
+        self, kind: Kind, run: Run, *, full: bool = False, approve: Callable[[Plan], bool] = lambda _: True
+    ) -> Play:
+        """Play a run to its end: faults stop, a person clears; then the promises are checked."""
+        play = Play(self.institution, run, kind=kind, full=full, approve=approve)
+        self.plays.append(play)
+        self.counts[f"{kind} loads"] += 1
+        for _ in range(CLEARS):
+            if play.play():
+                break
+            self.counts["clears"] += 1
+            self.institution.clock.advance(self.random.choice([60, 1800]))
+            self.institution.simulator.faults.clear()
+            self.institution.fuse = self.institution.fuse.__class__()
+            close_hopeless_sends(self.institution, run)
+            play.clear()
+        else:
+            self.problems.append(f"{self.today}: {run.run_id} is not green: {play.errors[-1:]}")
+        self.counts["errors met"] += len(play.errors)
+        return play
+
+    def held_by(self, run_id: str) -> lease.Lease | None:
+        return lease.current(self.institution.world(self._run(run_id)))
+
+    def _run(self, dag_id: str, **asked) -> Run:
+        self._runs += 1
+        return Run(
+            dag_id=dag_id,
+            run_id=f"manual__{self._runs}",
+            max_batch_bytes=self.random.choice([900, 10_000_000]),
+            **{"approval": "never", "limits": GENEROUS, **asked},
+        )
+
+    # what must hold
+
+    def check(self) -> None:
+        """After a green load: register equals warehouse, and the mirror equals the register."""
+        institution, where = self.institution, f"{self.today} seed {self.seed}"
+        play = self.plays[-1]
+        self.problems += [f"{where}: {p}" for p in broken_promises(institution, play, settle=False)]
+        desired = {int(c): start for c, start in institution.desired().items()}
+        active = {
+            c: start for c, (start, end) in institution.simulator.relationships().items() if end is None
+        }
+        excused = {int(c) for c in self.vanished} | self._held_back()
+        if missing := desired.keys() - active.keys():
+            self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
+        if left := active.keys() - desired.keys() - excused:
+            self.problems.append(f"{where}: {len(left)} left over in the register after {play.run.run_id}")
+        held = mirror.read(institution.world(play.run))
+        proven, possible = set(ids_of(held.proven).tolist()), set(ids_of(held.possible).tolist())
+        if wrong := (proven - active.keys()) | (active.keys() - proven - possible):
+            self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
+        undisturbed = active.keys() - self.registered_again
+        for row in held.proven.tolist():
+            customer, start = row >> 17, date_of(int(starts_of(row)))
+            if customer in undisturbed and start and active.get(customer) not in (start, None):
+                self.problems.append(f"{where}: the mirror has another start than the register")
+        wrong_start = [
+            c
+            for c in desired.keys() & undisturbed - self.start_moved
+            if desired[c] and active.get(c) not in (None, desired[c])
+        ]
+        if wrong_start:
+            self.problems.append(f"{where}: {len(wrong_start)} with another start than the warehouse")
+
+    def _held_back(self) -> set[int]:
+        """Customers with a refused row, and those of a file that could not be proven today."""
+        tainted = {int(a.customer) for a in self.held if a.started and a.ended and a.ended < a.started}
+        world = self.institution.world(self.plays[-1].run)
+        return tainted | set(ids_of(mirror.read(world).possible).tolist())
+
+
+CHANGES: tuple[tuple[float, Callable[[Year], None]], ...] = (  # chance a day, and what happens then
+    (0.60, lambda y: y.arrive()),
+    (0.25, lambda y: y.arrive(days_ago=y.random.randrange(1, 400))),
+    (0.10, lambda y: y.arrive(days_ago=-y.random.randrange(1, 20))),
+    (0.50, lambda y: y.leave()),
+    (0.15, lambda y: y.leave(days_ago=y.random.randrange(1, 30))),
+    (0.20, lambda y: y.come_back()),
+    (0.20, lambda y: y.open_another()),
+    (0.15, lambda y: y.move_start(y.random.randrange(-300, 30))),
+    (0.05, lambda y: y.change_number()),
+    (0.02, lambda y: y.vanish()),
+    (0.05, lambda y: y.ask_for_vanished()),
+    (0.02, lambda y: y.break_row()),
+)
+
+
+def draw_switches(rng: random.Random) -> Switches:
+    """Everything that is not documented, but for a register that never takes anyone back."""
+    return Switches(
+        no_relationship=rng.choice(["empty_banks", "no_banks", "not_found_kfr", "not_found_err"]),
+        other_bank=rng.random() < 0.5,
+        removal=rng.choice(["ends_yesterday", "ends_today_inclusive", "ends_today_exclusive", "erases"]),
+        re_registration=rng.choice(["revives", "new_start"]),
+        second_file=rng.choice(["keeps_start", "changes_start"]),
+        file_after_single=rng.choice(["keeps_start", "changes_start"]),
+        single=rng.choice(["at_once", "after_files"]),
+        file_order=rng.choice(["fifo", "parallel", "newest_first", "shuffled"]),
+        row_order=rng.choice(["file", "reversed", "shuffled"]),
+        look_up_lag=rng.choice([0.0, 0.0, 5.0, 40.0]),
+    )
+
+
+def play_year(folder: Path, seed: int, days: int = 365, customers: int = 25) -> Year:
+    """Play so many days from one seed; the result says what was met and what did not hold."""
+    rng = random.Random(f"days {seed}")
+    year = Year(folder, seed=seed, switches=draw_switches(rng))
+    year.institution.populate(customers)
+    year.first_load()
+    first, missed = year.today, False
+    for number in range(1, days + 1):
+        day = first + timedelta(days=number)
+        year.sleep_until(day, time(0, 30))
+        for chance, change in CHANGES:
+            if rng.random() < chance:
+                change(year)
+        if missed := rng.random() < 0.1:
+            year.counts["days missed"] += 1
+            continue
+        play_day(year, rng, day)
+    if missed:
+        year.load()
+    year.check()
+    return year
+
+
+def play_day(year: Year, rng: random.Random, day: date) -> None:
+    """The day's runs: a load at 04:00 or around midnight, and whatever else people do."""
+    if rng.random() < 0.15:
+        year.add_fault()
+    if rng.random() < 0.15:
+        year.add_crash()
+    if rng.random() < 0.1:
+        year.dry_run()
+    if rng.random() < 0.01:
+        year.lose_mirror()
+        year.reconcile()
+    elif rng.random() < 0.12:
+        year.reconcile(full=rng.random() < 0.3)
+    if rng.random() < 0.15:
+        for ago in rng.sample(range(1, 15), rng.randrange(1, 4)):
+            year.backfill(day - timedelta(days=ago), day - timedelta(days=ago - 1))
+    year.sleep_until(day, rng.choice([time(4), time(4), time(4), time(23, 59, 59)]))
+    year.load(scope=rng.choice(["everyone", "everyone", "interval"]))
+    year.load()
+    year.check()
