@@ -51,8 +51,10 @@ def _removals_before_loading(institution: Institution) -> list[str]:
     """Promise 3: no DELETE between a file's acceptance and its loading, twice loaded ones included."""
     loading: dict[int, int] = {}
     problems = []
-    for event in institution.simulator.log:
-        if event.kind == "file_accepted" and event.fault != "file_dropped":
+    simulator = institution.simulator
+    loaded = {event.file for event in simulator.log if event.kind == "file_loaded"}
+    for event in simulator.log:
+        if event.kind == "file_accepted" and (event.file in loaded or simulator.pending_rows):
             loading[event.file or 0] = loading.get(event.file or 0, 0) + (
                 2 if event.fault == "file_loaded_twice" else 1
             )

@@ -47,6 +47,7 @@ class Year:
         self.registered_again: set[int] = set()  # their start is the register's own business
         self.start_moved: set[int] = set()  # nothing says that the register takes another start
         self.vanished: set[str] = set()
+        self.forgotten: set[int] = set()  # registered, and neither warehouse nor mirror knows them
         self._runs = 0
 
     # time
@@ -96,8 +97,12 @@ class Year:
             self.counts["returns"] += 1
 
     def open_another(self) -> None:
-        if active := self.active():
-            self.held.append(Agreement(self.random.choice(active), self.today, recorded=self.today))
+        if not (active := self.active()):
+            return
+        customer = self.random.choice(active)
+        if any(agreement.started is None for agreement in self._of(customer)):
+            self.start_moved.add(int(customer))  # a start becomes known, after it was registered without one
+        self.held.append(Agreement(customer, self.today, recorded=self.today))
 
     def move_start(self, days: int) -> None:
         """A start is corrected, back or forth."""
@@ -178,6 +183,9 @@ class Year:
         if self.random.random() < 0.5:
             for name in state.names("mirrors"):
                 state.delete(name)
+            registered = self.institution.simulator.relationships()
+            known = {int(agreement.customer) for agreement in self.held}
+            self.forgotten |= {c for c, (_, end) in registered.items() if end is None} - known
         self.counts["mirrors lost"] += 1
 
     # loads
@@ -249,14 +257,14 @@ class Year:
         active = {
             c: start for c, (start, end) in institution.simulator.relationships().items() if end is None
         }
-        excused = {int(c) for c in self.vanished} | self._held_back()
+        excused = {int(c) for c in self.vanished} | self._held_back() | self.forgotten
         if missing := desired.keys() - active.keys():
             self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
         if left := active.keys() - desired.keys() - excused:
             self.problems.append(f"{where}: {len(left)} left over in the register after {play.run.run_id}")
         held = mirror.read(institution.world(play.run))
         proven, possible = set(ids_of(held.proven).tolist()), set(ids_of(held.possible).tolist())
-        if wrong := (proven - active.keys()) | (active.keys() - proven - possible):
+        if wrong := (proven - active.keys()) | (active.keys() - proven - possible - self.forgotten):
             self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
         undisturbed = active.keys() - self.registered_again
         for row in held.proven.tolist():

@@ -1,29 +1,31 @@
 """The first load in a real Airflow: four processes on PostgreSQL, triggered over REST, the world changing meanwhile."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
 from kfr.clock import SystemClock, oslo_today
-from tests import environment, postgres
-from tests.system.airflow_processes import RealAirflow
+from tests.system.airflow_processes import SHORTEST_RESCHEDULE_SECONDS
+from tests.system.installation import Installation, installation
 from tests.warehouse.churn import Churn
-from tests.warehouse.generator import generate
-from tests.warehouse.loading import into_postgres
-from tests.warehouse.truth import truth_of
 
 pytestmark = pytest.mark.system
 
 DAG = "kfr_initial_load"
 RELATIONSHIPS = 4_000
 ROWS_PER_SECOND = 120  # slow enough that files are seen in flight: a file of 1,250 rows takes ten seconds
-OPTIONS = {"max_batch_bytes": 30_000, "arrivals_seconds": 5, "lease_seconds": 5, "retry_seconds": 5}
+OPTIONS = {
+    "max_batch_bytes": 30_000,
+    "arrivals_seconds": SHORTEST_RESCHEDULE_SECONDS,
+    "lease_seconds": SHORTEST_RESCHEDULE_SECONDS,
+    "retry_seconds": 5,
+}
 RUN_SECONDS = 420
 CHANGES = {"leave": 25, "arrive": 6, "arrive_back_dated": 6}
 
@@ -32,112 +34,59 @@ CHANGES = {"leave": 25, "arrive": 6, "arrive_back_dated": 6}
 class Loaded:
     """What one run left behind."""
 
-    airflow: RealAirflow
+    installation: Installation
     run_id: str
     state: str
     events: list[dict[str, Any]]
     mails: list[dict[str, Any]]
     register: dict[str, str]
-    warehouse: str  # DSN
-    metadata: str  # DSN
     left: set[str] = field(repr=False, default_factory=set)
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder = tmp_path_factory.mktemp("first-load")
-    today = oslo_today(SystemClock())
-    made = generate(RELATIONSHIPS, 5, today)
-    with (
-        postgres.running() as server,
-        environment.simulator(folder / "stand", rows_per_second=ROWS_PER_SECOND, max_seconds=900) as stand,
-    ):
-        warehouse, metadata = server.create_database("warehouse"), server.create_database("airflow")
-        into_postgres(made.agreements, warehouse)
-        found = environment.environment(
-            stand=stand,
-            warehouse=environment.postgres_warehouse(warehouse),
-            staging=folder / "staging",
-            fields={"sample_size": 300},
-            options=OPTIONS,
+    with installation(
+        folder,
+        relationships=RELATIONSHIPS,
+        seed=5,
+        rows_per_second=ROWS_PER_SECOND,
+        fields={"sample_size": 300},
+        options=OPTIONS,
+    ) as running:
+        api = running.airflow.api
+        api.wait_for_dag(DAG)
+        api.unpause(DAG)
+        run_id = api.trigger(DAG)
+        left = _change_while_files_load(running, run_id)
+        state = api.wait_for_run(DAG, run_id, RUN_SECONDS)
+        yield Loaded(
+            installation=running,
+            run_id=run_id,
+            state=state,
+            events=running.events(),
+            mails=running.mails(),
+            register=running.register(),
+            left=left,
         )
-        with RealAirflow(
-            home=folder / "airflow",
-            dags=environment.ROOT / "dags",
-            plugins=environment.ROOT / "plugins",
-            database=metadata,
-            env=found,
-            pools=environment.POOLS,
-        ) as airflow:
-            api = airflow.api
-            api.wait_for_dag(DAG)
-            api.unpause(DAG)
-            run_id = api.trigger(DAG)
-            left = _change_while_files_load(stand, warehouse, Churn(made, 7, today), api, run_id)
-            state = api.wait_for_run(DAG, run_id, RUN_SECONDS)
-            yield Loaded(
-                airflow=airflow,
-                run_id=run_id,
-                state=state,
-                events=_events(stand),
-                mails=_get(stand, "mails").json(),
-                register=_active(stand),
-                warehouse=warehouse,
-                metadata=metadata,
-                left=left,
-            )
 
 
-def _change_while_files_load(stand, warehouse, churn, api, run_id) -> set[str]:
+def _change_while_files_load(running: Installation, run_id: str) -> set[str]:
     """Once the first file is on its way; the closing file must still be to come."""
-    deadline = time.monotonic() + RUN_SECONDS
-    while not any(e["kind"] == "file_accepted" for e in _events(stand)):
+    deadline, api = time.monotonic() + RUN_SECONDS, running.airflow.api
+    while not any(e["kind"] == "file_accepted" for e in running.events()):
         assert time.monotonic() < deadline, api.task_states(DAG, run_id)
         assert api.run(DAG, run_id)["state"] in ("queued", "running"), api.task_states(DAG, run_id)
         time.sleep(1)
+    churn = Churn(running.generated, 7, oslo_today(SystemClock()))
     changes = [change for kind, count in CHANGES.items() for change in getattr(churn, kind)(count)]
-    with psycopg.connect(warehouse) as connection:
-        for change in changes:
-            connection.execute(change.statement)
+    running.execute([change.statement for change in changes])
     return {change.customer_id for change in changes if change.kind == "leaves"}
 
 
-def _get(stand, page: str) -> httpx.Response:
-    return httpx.get(f"{stand.url}/simulator/{page}", trust_env=False, timeout=30).raise_for_status()
-
-
-def _events(stand) -> list[dict[str, Any]]:
-    import json
-
-    return [json.loads(line) for line in _get(stand, "log").text.splitlines()]
-
-
-def _active(stand) -> dict[str, str]:
-    rows = (line.split(",") for line in _get(stand, "state").text.splitlines()[1:])
-    return {customer: start for customer, start, end in rows if not end}
-
-
-def _wanted(dsn: str) -> dict[str, str | None]:
-    """What the register must hold, by the generator's own rules, from the warehouse as it is now."""
-    import pyarrow as pa
-
-    with psycopg.connect(dsn) as connection:
-        rows = connection.execute("SELECT customer_id, started_on, ended_on FROM agreements").fetchall()
-    columns = list(zip(*rows, strict=True))
-    table = pa.table(
-        {
-            "customer_id": pa.array(columns[0], pa.string()),
-            "started_on": pa.array(columns[1], pa.date32()),
-            "ended_on": pa.array(columns[2], pa.date32()),
-        }
-    )
-    held = truth_of(table, oslo_today(SystemClock())).register
-    return {r["customer_id"]: r["started_on"] and str(r["started_on"]) for r in held.to_pylist()}
-
-
 def test_the_run_is_green_and_the_register_equals_the_warehouse(loaded):
-    assert loaded.state == "success", loaded.airflow.api.task_states(DAG, loaded.run_id)
-    wanted = _wanted(loaded.warehouse)
+    assert loaded.state == "success", loaded.installation.airflow.api.task_states(DAG, loaded.run_id)
+    wanted = loaded.installation.wanted()
     assert len(wanted) > RELATIONSHIPS - CHANGES["leave"]
     assert loaded.register.keys() == wanted.keys()
     assert not {c for c, start in wanted.items() if start and loaded.register[c] != start}
@@ -181,21 +130,19 @@ def test_nothing_was_refused(loaded):
 
 def test_no_identifier_is_in_airflow_s_logs_or_metadata(loaded):
     """Promise 8, over every log file and every row of every table of the metadata database."""
-    customers = {*_wanted(loaded.warehouse), *loaded.left}
+    customers = {*loaded.installation.wanted(), *loaded.left}
     homes = [
         p
-        for p in Path(loaded.airflow.home).rglob("*")
+        for p in Path(loaded.installation.airflow.home).rglob("*")
         if p.is_file() and p.suffix in (".log", ".json", ".txt")
     ]
     assert homes
     texts = [(str(path), path.read_text(errors="replace")) for path in homes]
-    with psycopg.connect(loaded.metadata) as connection:
+    with psycopg.connect(loaded.installation.metadata) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         for (table,) in tables:
             rows = connection.execute(f'SELECT t::text FROM "{table}" t').fetchall()
             texts.append((table, "\n".join(row[0] for row in rows)))
-    import re
-
     number = re.compile(r"(?<![0-9a-f-])(?:\d{11}|\d{9})(?![0-9a-f-])")
     leaks = {where for where, text in texts if customers & set(number.findall(text))}
     assert leaks == set()

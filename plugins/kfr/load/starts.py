@@ -53,9 +53,15 @@ def _is_taken(world: World, row: int, before: int) -> bool:
     if not strata.is_present(world, row):
         return False
     start, old = _day(row), _day(before)
-    if start is None or old is None or start < old:
-        return start is None or strata.is_found(world, row, start, start)
-    return not strata.is_found(world, row, old, start - timedelta(days=1))
+    if start is None:
+        return True
+    day_before = start - timedelta(days=1)
+    if old is not None and old < start:
+        return not strata.is_found(world, row, old, day_before)
+    # A relationship that was filed without a date began on the day it was loaded, before or after this start.
+    return strata.is_found(world, row, start, start) and (
+        old is not None or not strata.is_found(world, row, day_before, day_before)
+    )
 
 
 def _day(row: int) -> date | None:

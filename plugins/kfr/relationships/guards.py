@@ -76,13 +76,13 @@ def judge(
         *(_judge_size(desired, mirror, limits) if whole else ()),
         *_judge_interval(customers, outside_interval, limits),
         *_judge_removals(population, removals, limits),
-        *_judge_rejects(rows, rows_rejected, limits),
+        *_judge_rejects(rows if whole else max(rows, population), rows_rejected, limits),
     ]
 
 
 def _judge_rows(rows: int, rejected: int, *, whole: bool) -> Iterator[Finding]:
-    if rows == 0 and not whole:
-        return  # nothing changed
+    if not whole:
+        return  # in an interval perhaps nothing changed, or only rows that are wrong
     if rows == 0:
         yield _stop(
             "empty_extract", "The warehouse returned no agreement. Check the query and the day's load."
