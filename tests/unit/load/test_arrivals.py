@@ -142,12 +142,22 @@ def test_an_extract_that_is_incomplete_lets_nobody_arrive(loading):
     assert singly(loading) == []
 
 
-def test_who_is_proven_already_did_not_arrive(loading):
+def test_who_is_in_the_register_still_did_not_arrive(loading):
+    """Ended before the list was made, and back before the removals: nothing has to be sent."""
+    loading.close()
     mirror.record(loading.world)
+    lease.release(loading.world)
+    back = loading.proven[2]
+    loading.end([back])
     again = loading.with_run(run_id="again")
-    again.world.place.write("unused", b"")
-    assert loading.proven
-    assert one_pass(loading).arrived == 0
+    assert again.plan().removals == 1
+    for agreement in again.institution.warehouse.agreements_held:
+        agreement.ended = None
+    assert one_pass(again).arrived == 0
+    again.close()
+    again.finish()
+    assert back in again.registered
+    assert again.calls("register_one", "remove_one") == []
 
 
 @pytest.mark.parametrize("days_ago", [0, 4])
