@@ -2,7 +2,6 @@ import asyncio
 from dataclasses import replace
 from datetime import date, timedelta
 
-import numpy as np
 import pytest
 
 from kfr.load import mirror, upload
@@ -16,10 +15,9 @@ from kfr.load.ingestion import (
     longest_wait,
     record_proof,
     revisit,
-    window,
 )
 from kfr.load.journal import Outcome, Witness, schedule
-from kfr.relationships.packing import UNKNOWN_DAY, day_number, ids_of, pack
+from kfr.relationships.packing import ids_of
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import GRACE_SECONDS, OneLoad, a_send, packed
 
@@ -47,26 +45,11 @@ def test_a_small_file_s_witnesses_are_all_of_it():
     assert [w.customer_id for w in candidates(rows, mirror.NOTHING, SEED)] == [7, 6, 5]
 
 
-@pytest.mark.parametrize(
-    ("start", "proves"),
-    [(START - timedelta(days=1), True), (START, False), (START + timedelta(days=1), False)],
-)
-def test_a_customer_held_already_proves_something_only_by_a_start_that_moved_back(start, proves):
-    found = candidates(packed([5], start), packed([3, 5, 9], START), SEED)
-    number = day_number(start)
-    assert found == ([Witness(customer_id=5, first=number, last=number)] if proves else [])
-
-
-def test_a_customer_held_already_proves_nothing_when_no_start_is_filed():
-    undated = pack(np.array([5]), np.array([UNKNOWN_DAY]))
-    assert candidates(undated, packed([5], START), SEED) == []
-
-
-def test_a_witness_is_looked_up_today_or_on_the_day_that_only_the_new_start_satisfies():
-    today = date(2026, 11, 23)
-    assert window(Witness(customer_id=5), today) == (today, today)
-    number = day_number(START)
-    assert window(Witness(customer_id=5, first=number, last=number), today) == (START, START)
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_a_customer_held_already_proves_nothing_whatever_start_is_filed(days):
+    """Whether the register takes another start is not documented."""
+    found = candidates(packed([5, 7], START + timedelta(days=days)), packed([3, 5, 9], START), SEED)
+    assert found == [Witness(customer_id=7)]
 
 
 def test_only_who_is_absent_now_can_prove_anything(load):
