@@ -11,6 +11,7 @@ from kfr.load.mirror import KEPT_VERSIONS, Mirror
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StateMissing
 from kfr.relationships.packing import Ints, day_number, ids_of, pack, starts_of
+from tests.faults.institution import Institution
 from tests.unit.load.one_load import OneLoad, a_send, packed
 
 START = date(2020, 1, 1)
@@ -166,6 +167,22 @@ def test_a_crash_at_any_touch_of_recording_is_as_if_there_was_none(load):
         mirror.record(load.world)
         assert load.proven == list(range(1001, 1001 + touches))
         assert load.possible == list(range(11_001, 11_001 + touches))
+        if not died:
+            return
+    pytest.fail("record touches the world for ever")
+
+
+def test_a_crash_at_any_touch_of_the_very_first_recording_loses_nothing(folder):
+    for touches in range(1, 60):
+        load = OneLoad(Institution(folder / str(touches)))
+        load.acquire()
+        sent(load, [5], proven_at=1.0)
+        died = load.crash(touches, lambda load=load: mirror.record(load.world))
+        mirror.record(load.world)
+        assert load.proven == [5]
+        load.world.state.delete("mirror")
+        with pytest.raises(StateMissing):
+            mirror.read(load.world)
         if not died:
             return
     pytest.fail("record touches the world for ever")
