@@ -7,7 +7,7 @@ from kfr.load.arrivals import Pass
 from kfr.load.extract import CountMismatch
 from kfr.load.journal import Single
 from kfr.relationships.packing import ids_of, text_of
-from tests.simulator import FaultKind
+from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 
 
@@ -161,7 +161,11 @@ def test_who_is_in_the_register_still_did_not_arrive(loading):
 
 
 @pytest.mark.parametrize("days_ago", [0, 4])
-def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_removed_again(loading, days_ago):
+@pytest.mark.parametrize("way", ["ends_yesterday", "ends_today_inclusive"])  # the proof is there, or pending
+def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_removed_again(
+    loading, days_ago, way
+):
+    loading.institution.simulator.switches = Switches(removal=way)
     back = ids_of(loading.world.place.read_array("files/0001")).tolist()[2]
     loading.end([back])
     loading.close()
