@@ -230,6 +230,8 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
 def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
     """Write the next version, unless nothing moved; of one run only the last version stays."""
     pointer = world.state.read_json("mirror") if world.state.exists("mirror") else {}
+    if pointer and not world.state.exists("mirrored"):
+        world.state.write_json("mirrored", True)  # a worker died between the two
     unmoved = np.array_equal(proven, before.proven) and np.array_equal(possible, before.possible)
     if unmoved and pointer.get("version") == before.version:
         return before
@@ -237,7 +239,6 @@ def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
     stem = f"mirrors/{after.version:08d}"
     world.state.write_array(f"{stem}.proven", proven)
     world.state.write_array(f"{stem}.possible", possible)
-    world.state.write_json("mirrored", True)  # from now on a missing pointer is a loss
     facts = {
         "version": after.version,
         "run": world.run.key,
@@ -247,6 +248,9 @@ def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
         "fingerprint": world.staging.fingerprint(proven.tobytes()),
     }
     world.state.write_json("mirror", facts)
+    world.state.write_json(
+        "mirrored", True
+    )  # from now on a missing pointer is a loss; not before there was one
     superseded = before.version if pointer.get("run") == world.run.key else 0
     for name in world.state.names("mirrors"):
         version = int(name.removeprefix("mirrors/")[:8])

@@ -35,7 +35,7 @@ FIRST_LOAD_PARAMS = {
         "",
         type="string",
         maxLength=500,
-        pattern=r"^(?!.*\d{9})[\s\S]*$",
+        pattern=r"^(?![\s\S]*\d{9})[\s\S]*$",
         title="Reason",
         description="Why this run; kept in the report. No identity numbers: nine or more digits are refused.",
     ),

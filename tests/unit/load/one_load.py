@@ -81,10 +81,12 @@ class OneLoad:
         return lease.acquire(self.world, finished=lambda _: False, heartbeat_seconds=300, first_load=True)
 
     def plan(self, *, first_load: bool = True) -> planning.Plan:
-        """Take the lease, extract and plan."""
+        """Take the lease, extract, plan and approve."""
         assert self.acquire()
         extract.extract_relationships(self.world)
-        return planning.plan(self.world, first_load=first_load)
+        plan = planning.plan(self.world, first_load=first_load)
+        planning.approve(self.world, "a person")
+        return plan
 
     def send(self, label: str = "0001") -> upload.FileResult:
         """Send a file and see it loaded."""

@@ -7,7 +7,7 @@ from kfr.load.arrivals import Pass
 from kfr.load.extract import CountMismatch
 from kfr.load.journal import Single
 from kfr.relationships.packing import ids_of, text_of
-from tests.simulator import FaultKind
+from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 
 
@@ -142,16 +142,30 @@ def test_an_extract_that_is_incomplete_lets_nobody_arrive(loading):
     assert singly(loading) == []
 
 
-def test_who_is_proven_already_did_not_arrive(loading):
+def test_who_is_in_the_register_still_did_not_arrive(loading):
+    """Ended before the list was made, and back before the removals: nothing has to be sent."""
+    loading.close()
     mirror.record(loading.world)
+    lease.release(loading.world)
+    back = loading.proven[2]
+    loading.end([back])
     again = loading.with_run(run_id="again")
-    again.world.place.write("unused", b"")
-    assert loading.proven
-    assert one_pass(loading).arrived == 0
+    assert again.plan().removals == 1
+    for agreement in again.institution.warehouse.agreements_held:
+        agreement.ended = None
+    assert one_pass(again).arrived == 0
+    again.close()
+    again.finish()
+    assert back in again.registered
+    assert again.calls("register_one", "remove_one") == []
 
 
 @pytest.mark.parametrize("days_ago", [0, 4])
-def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_removed_again(loading, days_ago):
+@pytest.mark.parametrize("way", ["ends_yesterday", "ends_today_inclusive"])  # the proof is there, or pending
+def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_removed_again(
+    loading, days_ago, way
+):
+    loading.institution.simulator.switches = Switches(removal=way)
     back = ids_of(loading.world.place.read_array("files/0001")).tolist()[2]
     loading.end([back])
     loading.close()

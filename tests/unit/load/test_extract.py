@@ -40,7 +40,7 @@ def test_an_extract_is_read_again_as_it_was_made(load):
         made.rejected,
         made.worlds,
     )
-    assert read.complete
+    assert read.days is None
 
 
 def test_the_desired_state_is_the_warehouse_s(load):
@@ -146,18 +146,7 @@ def test_reading_that_breaks_off_leaves_no_extract(load):
     assert not load.world.place.exists("extract.json")
 
 
-def test_an_extract_without_a_count_of_its_own_is_not_called_complete(load):
-    load.join(2)
-
-    class Changed:
-        @contextmanager
-        def agreements(self, as_of: date) -> Iterator[MemorySnapshot]:
-            yield MemorySnapshot(load.institution.warehouse.agreements_held, None)
-
-    assert not extract.extract(with_warehouse(load, Changed())).complete
-
-
-def test_who_has_really_ended_is_asked_of_all_their_agreements(load):
+def test_asked_again_a_customer_is_folded_from_all_agreements_the_future_ones_too(load):
     ended, active, tainted, returning = load.join(1), load.join(1), load.join(1), load.join(1)
     everyone = np.array(sorted(ended + active + tainted + returning), np.int64)
     load.end(everyone.tolist())
@@ -167,13 +156,18 @@ def test_who_has_really_ended_is_asked_of_all_their_agreements(load):
         Agreement(text_of(tainted[0]), load.today, load.today - timedelta(days=9)),
         Agreement(text_of(returning[0]), load.today + timedelta(days=1)),  # within the bridge of one day
     ]
-    assert extract.ended_of(load.world, everyone, load.today).tolist() == ended
+    found = extract.fold_again(load.world, everyone, load.today)
+    assert ids_of(found.ended).tolist() == sorted(ended + tainted)
+    assert ids_of(found.active).tolist() == active
+    assert found.tainted.tolist() == tainted
+    assert found.waiting.tolist() == returning
 
 
-def test_nobody_is_ended_of_whom_the_warehouse_says_nothing(load):
+def test_nothing_is_said_of_whom_the_warehouse_says_nothing(load):
     (gone,) = load.join(1)
     load.forget([gone])
-    assert extract.ended_of(load.world, np.array([gone]), load.today).tolist() == []
+    found = extract.fold_again(load.world, np.array([gone]), load.today)
+    assert [len(part) for part in (found.active, found.ended, found.waiting, found.tainted)] == [0] * 4
 
 
 def test_rows_of_any_batch_size_give_the_same_extract(load):

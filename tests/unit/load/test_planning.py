@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from kfr.load import extract, mirror, planning
 from kfr.load.journal import Witness
-from kfr.load.mirror import Mirror
 from kfr.load.planning import GuardStopped, from_json, needs_person
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StateMissing
@@ -33,7 +32,7 @@ def planned_rows(world: World) -> list[Ints]:
 
 def hold(world: World, proven: Ints) -> None:
     """The mirror holds these."""
-    mirror._write(world, Mirror(version=1, proven=proven, possible=mirror.NOTHING))
+    mirror.correct(world, mirror.read(world), present=proven, absent=mirror.NOTHING)
 
 
 POOL = sorted({Institution(Path("unused"), seed=n).new_customer() for n in range(12)})
@@ -243,7 +242,7 @@ def test_a_customer_who_comes_back_has_no_removal_to_wait_for(load):
     load.end([other])
     load.acquire()
     queue = RemovalQueue.read(load.world.state)
-    queue.entries = {c: Entry(state=Removal.GONE, run="earlier", day=1) for c in (returning, other)}
+    queue.entries = {c: Entry(state=Removal.DUE, run="earlier") for c in (returning, other)}
     queue.write()
     load.plan()
     assert list(RemovalQueue.read(load.world.state).entries) == [other]

@@ -1,0 +1,144 @@
+import random
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from kfr.hooks.world import world_of
+from kfr.load import lease, mirror, planning
+from kfr.operators import load
+from kfr.operators.approval import KfrApproveChangesOperator, _body
+from kfr.operators.pool import SEEN
+from kfr.operators.upload import KfrBatchFileOperator
+from kfr.register.errors import ConfigurationError, Fatal, Retriable
+from tests.simulator.identifiers import make_synthetic, text_of
+from tests.unit.stand import SQL_FOLDER, Stand
+
+
+def customers(number: int) -> list[str]:
+    rng = random.Random(number)
+    return [text_of(make_synthetic(rng)) for _ in range(number)]
+
+
+def operator(kind: Any, **kwargs: Any) -> Any:
+    return kind(task_id="a_task", sql_folder=SQL_FOLDER, **kwargs)
+
+
+def take_lease(stand: Stand) -> None:
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        lease.acquire(world, finished=lambda _: False, heartbeat_seconds=1, first_load=True)
+
+
+def planned(stand: Stand, number: int = 5) -> list[str]:
+    """A plan for new customers; their identifiers."""
+    new = customers(number)
+    stand.join(*new)
+    take_lease(stand)
+    operator(load.KfrExtractOperator).execute(stand.context())
+    operator(load.KfrPlanOperator, first_load=True).execute(stand.context())
+    return new
+
+
+def test_what_steps_hand_to_airflow_holds_figures_and_labels_and_no_customer(stand: Stand):
+    new = customers(5)
+    stand.join(*new)
+    take_lease(stand)
+    extracted = operator(load.KfrExtractOperator).execute(stand.context())
+    labels = operator(load.KfrPlanOperator, first_load=True).execute(stand.context())
+    assert extracted["rows"]["active"] == 5
+    assert labels == ["0001"]
+    plan = stand.ti.xcoms["plan"]
+    assert (plan["added"], plan["needs_person"]) == (5, False)
+    assert not [c for c in new if c in f"{extracted} {labels} {plan}"]
+
+
+def test_readiness_refuses_an_airflow_that_would_show_the_keys(stand: Stand, monkeypatch: pytest.MonkeyPatch):
+    stand.store[SEEN] = 1
+    found = operator(load.KfrReadinessOperator).execute(stand.context())
+    assert any("mail server" in line for line in found)
+    monkeypatch.setenv("AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES", "keystore")
+    with pytest.raises(ConfigurationError, match=r"does not mask the connection's staging_key"):
+        operator(load.KfrReadinessOperator).execute(stand.context())
+
+
+def test_a_dry_run_ends_before_anyone_is_told(stand: Stand):
+    planned(stand)
+    with pytest.raises(AirflowSkipException, match="nothing is sent"):
+        operator(load.KfrAnnounceOperator).execute(stand.context(dry_run=True))
+    with pytest.raises(AirflowSkipException):
+        operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context(dry_run=True))
+    assert stand.simulator.mails == []
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed", None])
+def test_the_mirror_is_recorded_and_the_run_is_not_green_unless_it_was_verified(
+    stand: Stand, state: str | None
+):
+    planned(stand)
+    stand.ti.states = {"verify": state} if state else {}
+    with pytest.raises(Fatal, match="not verified, so this run is not green"):
+        operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
+    assert stand.staging.state.exists("mirror")
+    assert stand.staging.state.names("reports")
+
+
+def test_a_run_that_lost_the_register_records_nothing(stand: Stand):
+    planned(stand)
+    before = stand.staging.state.read_json("mirror")
+    operator(load.KfrReleaseOperator).execute(stand.context())
+    with pytest.raises(Fatal):
+        operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
+    assert stand.staging.state.read_json("mirror") == before
+    assert stand.staging.state.names("reports") == []
+
+
+def test_a_plan_that_needs_nobody_is_approved_at_once_by_the_guards(stand: Stand):
+    planned(stand)
+    answer = operator(KfrApproveChangesOperator, planned_by="plan").execute(stand.context())
+    assert answer == {"approved": stand.ti.xcoms["plan"]["fingerprint"], "by": "the guards"}
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        planning.require_approved(world)
+
+
+def test_an_answer_to_a_plan_that_changed_since_does_not_count(stand: Stand):
+    planned(stand)
+    stand.store["asked"] = "another plan's fingerprint"
+    with pytest.raises(Fatal, match=r"plan changed while it was being approved.*Clear this task"):
+        operator(KfrApproveChangesOperator, planned_by="plan").execute_complete(stand.context(), {})
+    with (
+        world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world,
+        pytest.raises(planning.NotApproved, match="Clear approve_changes"),
+    ):
+        planning.require_approved(world)
+
+
+def test_what_a_person_is_shown_has_the_figures_and_why(stand: Stand):
+    new = planned(stand)
+    plan = stand.ti.xcoms["plan"] | {
+        "findings": [{"code": "shrunk", "severity": "ASKS", "message": "5 now, 50 before"}]
+    }
+    body = _body(plan)
+    assert "| to add | 5 |" in body
+    assert "- **shrunk**: 5 now, 50 before" in body
+    assert not [c for c in new if c in body]
+
+
+def test_nothing_is_sent_without_an_approval(stand: Stand):
+    planned(stand)
+    with pytest.raises(planning.NotApproved):
+        operator(KfrBatchFileOperator, file="0001").execute(stand.context())
+    assert "file_accepted" not in [e.kind for e in stand.simulator.log]
+
+
+def test_a_wait_that_broke_off_is_tried_again(stand: Stand):
+    with pytest.raises(Retriable, match=r"broke off: AccessRefused: no.*goes on where it was"):
+        operator(KfrBatchFileOperator, file="0001").resume(stand.context(), {"error": "AccessRefused: no"})
+
+
+def test_a_run_s_staged_files_are_removed_and_the_state_stays(stand: Stand):
+    planned(stand)
+    assert operator(load.KfrRemoveStagedFilesOperator).execute(stand.context()) > 5
+    assert stand.staging.state.exists("mirror")
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        assert mirror.read(world).proven.size == 0
+        assert not world.place.exists("plan.json")

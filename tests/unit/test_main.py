@@ -1,0 +1,72 @@
+"""What a person does by hand, as the runbook says: `python -m kfr`."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kfr import __main__ as command
+from kfr.load.journal import Journal, Outcome, Send, Witness
+from kfr.relationships.packing import pack
+from tests.unit.stand import Stand
+
+CUSTOMER = 1_898_228_475
+
+
+@pytest.fixture
+def journal(stand: Stand) -> Journal:
+    """One send that never loads, one that is closed."""
+    journal = Journal(stand.staging.state)
+    for number, changes in enumerate([{}, {"closed_because": "Bits"}]):
+        send = Send(
+            file=f"{number:040d}".ljust(64, "0"),
+            attempt=1,
+            run="a-run",
+            label="0001",
+            rows=250,
+            size=6000,
+            counts_from=stand.clock.now().timestamp() - 86400,
+            outcome=Outcome.ACCEPTED,
+            correlation_id="c0ffee00-0000-4000-8000-000000000000",
+            witnesses=(Witness(customer_id=CUSTOMER),),
+            **changes,
+        )
+        journal.intend(send, pack(np.array([CUSTOMER]), np.array([1])))
+    return journal
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["kfr", *arguments])
+    command.main()
+
+
+def test_open_sends_are_listed_with_what_bits_needs_to_know(journal: Journal, monkeypatch, capsys: Any):
+    call(monkeypatch, "sends")
+    (line,) = capsys.readouterr().out.splitlines()
+    open_send = next(s for s in journal.sends() if s.closed_because is None)
+    assert line.startswith(open_send.name)
+    assert "250 rows, not proven" in line
+    assert "CorrelationID c0ffee00-0000-4000-8000-000000000000" in line
+    assert str(CUSTOMER) not in line
+
+
+def test_a_send_is_closed_by_a_person_with_a_reason_that_is_kept(journal: Journal, monkeypatch, capsys: Any):
+    name = next(s.name for s in journal.sends() if s.closed_because is None)
+    call(monkeypatch, "close-send", "--send", name, "--reason", "Bits, case 1234: never loaded")
+    assert {s.closed_because for s in journal.sends()} == {"Bits", "Bits, case 1234: never loaded"}
+    call(monkeypatch, "sends")
+    assert capsys.readouterr().out == f"Closed {name}.\n"
+
+
+def test_a_send_that_is_not_there_is_not_closed(journal: Journal, monkeypatch):
+    before = journal.sends()
+    with pytest.raises(SystemExit, match="There is no send sends/nothing"):
+        call(monkeypatch, "close-send", "--send", "sends/nothing", "--reason", "x")
+    assert journal.sends() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["close-send", "--send", "x"], ["open-send"]])
+def test_a_send_is_not_closed_without_a_reason(monkeypatch, arguments: list[str]):
+    with pytest.raises(SystemExit):
+        call(monkeypatch, *arguments)
