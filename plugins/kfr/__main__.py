@@ -1,6 +1,8 @@
-"""What a person does by hand: `python -m kfr sends`, `python -m kfr close-send`. See docs/runbook.md."""
+"""What a person does by hand: `python -m kfr sends`, `close-send`, `removals`, `mirror`. See docs/runbook.md."""
 
 import argparse
+import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -8,7 +10,8 @@ from typing import TYPE_CHECKING
 from kfr.clock import OSLO, SystemClock
 
 if TYPE_CHECKING:
-    from kfr.load.journal import Journal
+    from kfr.load.staging import Staging
+    from kfr.register.settings import Settings
 
 
 def main() -> None:
@@ -19,29 +22,42 @@ def main() -> None:
     close = commands.add_parser("close-send", help="declare that a send will never load")
     close.add_argument("--send", required=True, help="its name, as `sends` lists it")
     close.add_argument("--reason", required=True, help="who said so, and where; kept with the send")
-    for command in (sends, close):
+    removals = commands.add_parser("removals", help="count the removals that wait, by what they wait for")
+    mirror = commands.add_parser(
+        "mirror", help="write the mirror to standard output as CSV: identity numbers!"
+    )
+    mirror.add_argument("--version", type=int, help="an older one; the newest if not given")
+    for command in (sends, close, removals, mirror):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     options = parser.parse_args()
+    settings, staging = _institution(options.conn_id)
     if options.command == "sends":
-        list_sends(options.conn_id)
+        list_sends(settings, staging)
+    elif options.command == "close-send":
+        close_send(staging, options.send, options.reason)
+    elif options.command == "removals":
+        count_removals(staging)
     else:
-        close_send(options.conn_id, options.send, options.reason)
+        write_mirror(staging, options.version)
 
 
-def list_sends(conn_id: str) -> None:
+def list_sends(settings: "Settings", staging: "Staging") -> None:
     """Print each open send: name, rows, when it settles, whether it is proven, CorrelationID."""
-    journal, rate = _journal(conn_id)
+    from kfr.load.journal import Journal
+
     now = SystemClock().now().timestamp()
-    for send, plan in journal.open_sends(rate, now):
+    for send, plan in Journal(staging.state).open_sends(settings.rows_per_second, now):
         settles = datetime.fromtimestamp(plan.settled_at, OSLO).isoformat(timespec="seconds")
         proven = "proven" if send.proven_at else "not proven"
         facts = f"{send.rows:,} rows, {proven}, settles {settles}, CorrelationID {send.correlation_id}"
         print(f"{send.name}  {facts}")  # noqa: T201
 
 
-def close_send(conn_id: str, name: str, reason: str) -> None:
+def close_send(staging: "Staging", name: str, reason: str) -> None:
     """Close a send by a person's word; its customers are possible, not proven, from then on."""
-    journal, _ = _journal(conn_id)
+    from kfr.load.journal import Journal
+
+    journal = Journal(staging.state)
     found = [send for send in journal.sends() if send.name == name]
     if not found:
         raise SystemExit(f"There is no send {name}. `python -m kfr sends` lists them.")
@@ -49,15 +65,31 @@ def close_send(conn_id: str, name: str, reason: str) -> None:
     print(f"Closed {name}.")  # noqa: T201
 
 
-def _journal(conn_id: str) -> tuple["Journal", float]:
+def count_removals(staging: "Staging") -> None:
+    """Print how many removals there are in each state, and what the state means."""
+    from kfr.load.removal_queue import MEANINGS, RemovalQueue
+
+    counts = Counter(entry.state for entry in RemovalQueue.read(staging.state).entries.values())
+    for state, meaning in MEANINGS.items():
+        print(f"{counts[state]:>9,}  {state.value:<9} {meaning}")  # noqa: T201
+
+
+def write_mirror(staging: "Staging", version: int | None) -> None:
+    """Write customer_id, started_on and proven (true, or false for *possible*), sorted by customer."""
+    import pyarrow.csv
+
+    from kfr.load.mirror import table
+
+    pyarrow.csv.write_csv(table(staging.state, version), sys.stdout.buffer)
+
+
+def _institution(conn_id: str) -> "tuple[Settings, Staging]":
     from kfr.hooks.kfr import KfrHook, staging_root, staging_url
-    from kfr.load.journal import Journal
     from kfr.load.staging import Staging
 
     settings = KfrHook(conn_id).settings
     root = staging_root(staging_url())
-    staging = Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid)
-    return Journal(staging.state), settings.rows_per_second
+    return settings, Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid)
 
 
 if __name__ == "__main__":

@@ -235,6 +235,8 @@ class Play:
         return isinstance(error, Fatal | Refused)
 
     def _acquire(self, world: World) -> None:
+        if self.run.dry_run:
+            return
         while (
             lease.acquire(
                 world,

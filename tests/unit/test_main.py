@@ -1,6 +1,7 @@
 """What a person does by hand, as the runbook says: `python -m kfr`."""
 
 import sys
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from kfr import __main__ as command
 from kfr.load.journal import Journal, Outcome, Send, Witness
-from kfr.relationships.packing import pack
+from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.relationships.packing import day_number, pack, text_of
 from tests.unit.stand import Stand
 
 CUSTOMER = 1_898_228_475
@@ -70,3 +72,34 @@ def test_a_send_that_is_not_there_is_not_closed(journal: Journal, monkeypatch):
 def test_a_send_is_not_closed_without_a_reason(monkeypatch, arguments: list[str]):
     with pytest.raises(SystemExit):
         call(monkeypatch, *arguments)
+
+
+def test_removals_are_counted_by_what_they_wait_for(stand: Stand, monkeypatch, capsys: Any):
+    queue = RemovalQueue.read(stand.staging.state)
+    states = [Removal.DUE, Removal.DUE, Removal.HELD]
+    queue.entries |= {CUSTOMER + at: Entry(state=state, run="a-run") for at, state in enumerate(states)}
+    queue.write()
+    call(monkeypatch, "removals")
+    printed = capsys.readouterr().out
+    assert [line.split()[:2] for line in printed.splitlines()[:3]] == [
+        ["2", "due"],
+        ["0", "intended"],
+        ["1", "held"],
+    ]
+    assert str(CUSTOMER) not in printed
+
+
+def test_an_auditor_reads_the_mirror_as_csv(stand: Stand, monkeypatch, capfdbinary: Any):
+    state = stand.staging.state
+    rows = pack(np.array([CUSTOMER, CUSTOMER + 1]), np.array([day_number(date(2020, 5, 17)), 0]))
+    state.write_array("mirrors/00000003.proven", rows[:1])
+    state.write_array("mirrors/00000003.possible", rows[1:])
+    state.write_json("mirror", {"version": 3})
+    call(monkeypatch, "mirror")
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    first, second = text_of(CUSTOMER), text_of(CUSTOMER + 1)
+    assert lines == [
+        '"customer_id","started_on","proven"',
+        f'"{first}",2020-05-17,true',
+        f'"{second}",,false',
+    ]

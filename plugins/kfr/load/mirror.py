@@ -10,15 +10,19 @@ A run leaves one version behind, so old versions are old loads.
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kfr.load.journal import Single, StartChange, is_open, schedule
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
-from kfr.load.staging import StateMissing
+from kfr.load.staging import Place, StateMissing
 from kfr.load.world import World
-from kfr.relationships.packing import Ints, ids_of
+from kfr.relationships.packing import Ints, date_of, ids_of, starts_of, text_of
+
+if TYPE_CHECKING:  # only the auditor needs it
+    import pyarrow as pa
 
 KEPT_VERSIONS = 35  # loads
 KEPT_STARTS = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
@@ -47,7 +51,24 @@ def read(world: World) -> Mirror:
             "The mirror is lost: its state says that there was one. Run kfr_reconcile: it rebuilds the mirror by "
             "looking everyone up."
         )
-    return _version(world, int(world.state.read_json("mirror")["version"]))
+    return _version(world.state, int(world.state.read_json("mirror")["version"]))
+
+
+def table(state: Place, version: int | None = None) -> "pa.Table":
+    """A version of the mirror (the current one) as customer_id, started_on, proven: for an auditor with the key."""
+    import pyarrow as pa
+
+    number = int(state.read_json("mirror")["version"]) if version is None else version
+    held = _version(state, number)
+    rows = np.concatenate([held.proven, held.possible])
+    rows, proven = np.sort(rows), np.isin(np.sort(rows), held.proven)
+    return pa.table(
+        {
+            "customer_id": [text_of(customer) for customer in ids_of(rows).tolist()],
+            "started_on": pa.array([date_of(day) for day in starts_of(rows).tolist()], pa.date32()),
+            "proven": pa.array(proven),
+        }
+    )
 
 
 def record(world: World) -> Mirror:
@@ -189,11 +210,11 @@ def take(population: Ints, ids: Ints) -> Ints:
     return kept
 
 
-def _version(world: World, version: int) -> Mirror:
+def _version(state: Place, version: int) -> Mirror:
     return Mirror(
         version=version,
-        proven=world.state.read_array(f"mirrors/{version:08d}.proven"),
-        possible=world.state.read_array(f"mirrors/{version:08d}.possible"),
+        proven=state.read_array(f"mirrors/{version:08d}.proven"),
+        possible=state.read_array(f"mirrors/{version:08d}.possible"),
     )
 
 

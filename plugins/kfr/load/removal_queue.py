@@ -22,6 +22,15 @@ class Removal(StrEnum):
     HELD = "held"  # a person must look: the register contradicts what was proven
 
 
+MEANINGS = {
+    Removal.DUE: "waits until nothing can be loading, then runs",
+    Removal.INTENDED: "was being sent when its task stopped; the next run sends it again",
+    Removal.HELD: "the register did not know a customer who was proven to be there; see the last failed run",
+    Removal.REMOVED: "answered; looked up again on a later day",
+    Removal.GONE: "proven to be gone",
+}
+
+
 @dataclass(slots=True, kw_only=True)
 class Entry:
     """One removal. `day` is the Oslo day number on which the DELETE was answered, 0 before."""
