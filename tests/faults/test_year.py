@@ -118,7 +118,7 @@ class Keeping(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.mirror_lost:
             self.year.reconcile()
-        self.year.load()
+        self.year.load_until_green()
         self.year.check()
         problems = self.year.problems
         self.temporary.cleanup()

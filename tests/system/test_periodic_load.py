@@ -63,10 +63,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
         today = oslo_today(SystemClock())
         running.execute(_changes_of_ten_days(running, today))
         api.unpause(DAG)
-        begin = datetime(today.year, today.month, today.day, 12, tzinfo=UTC) - timedelta(days=DAYS)
-        backfill = api.backfill(
-            DAG, begin, begin + timedelta(days=DAYS - 1), max_active_runs=5, run_backwards=True
-        )
+        # Up to the day before the one that unpausing has run.
+        last = datetime(today.year, today.month, today.day, 12, tzinfo=UTC) - timedelta(days=2)
+        first = last - timedelta(days=DAYS - 1, hours=12)
+        backfill = api.backfill(DAG, first, last, max_active_runs=5, run_backwards=True)
         time.sleep(10)
         manual = api.trigger(DAG, {"reason": "two people press the button"})
         api.wait_for_backfill(backfill, BACKFILL_SECONDS)

@@ -111,8 +111,8 @@ def is_open(send: Send, plan: Schedule | None, now: float) -> bool:
         return False
     if now < plan.settled_at:
         return True
-    waited_out = send.outcome is Outcome.ACCEPTED and not send.witnesses
-    return send.proven_at is None and not waited_out
+    # Nothing can prove a send without witnesses; whatever came of it, the time for it has passed.
+    return send.proven_at is None and bool(send.witnesses)
 
 
 class Journal:

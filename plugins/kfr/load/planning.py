@@ -11,6 +11,7 @@ from kfr.load import comparison, extract, mirror, watermark
 from kfr.load.ingestion import revisit
 from kfr.load.journal import schedule
 from kfr.load.mirror import Mirror
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
@@ -236,12 +237,22 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
         held = mirror.read(world)
     else:
         revisit(world)
-        held = mirror.record(world)
+        held = _without_unsure(world, mirror.record(world), desired)
     asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
     if not asked.size:
         return held
     comparison.look_up(world, asked, held)
     return comparison.take_over(world, held)
+
+
+def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mirror:
+    """The mirror without customers who are back while it is open whether their removal was carried out.
+
+    They are added again: the register may answer yes for the rest of the day, so no look-up can tell.
+    """
+    queue = RemovalQueue.read(world.state)
+    unsure = np.intersect1d(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
+    return mirror.correct(world, held, present=mirror.NOTHING, absent=unsure) if unsure.size else held
 
 
 def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:

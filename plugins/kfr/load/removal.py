@@ -86,7 +86,7 @@ def remove_ended(world: World) -> Removals:
     may_be_due = np.setdiff1d(_may_be_due(said, ours, asked), queue.gone())
     tomorrow = np.intersect1d(may_be_due, _unproven_today(world))
     due = _due(world, np.setdiff1d(may_be_due, tomorrow), asked)
-    _enqueue(world, queue, due, said.active)
+    _enqueue(world, queue, due, tomorrow)
     _require_few(world, due, len(ours))
     done = _remove(world, queue, due, prior, held=ids_of(held.proven))
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
@@ -243,9 +243,12 @@ def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     return np.concatenate(due)
 
 
-def _enqueue(world: World, queue: RemovalQueue, due: Ints, active: Ints) -> None:
-    """Keep what is due; a customer who came back is not removed."""
-    queue.forget(np.intersect1d(queue.of(*WAITING), active).tolist())
+def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints) -> None:
+    """Keep what is due, and nothing that is not any more: who came back, or of whom the evidence is gone.
+
+    What was begun stays in any case: it may have been carried out, and the next plan has to know.
+    """
+    queue.forget(np.setdiff1d(queue.of(Removal.DUE), np.union1d(due, tomorrow)).tolist())
     for customer in due.tolist():
         queue.entries.setdefault(customer, Entry(state=Removal.DUE, run=world.run.key))
     queue.write()

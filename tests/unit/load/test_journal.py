@@ -62,9 +62,9 @@ def test_a_refused_send_takes_no_time_and_is_never_open():
         ({"witnesses": (WITNESS,)}, True),
         ({"witnesses": (WITNESS,), "proven_at": 1.0}, False),
         ({"witnesses": (WITNESS,), "outcome": Outcome.UNKNOWN}, True),
-        ({"outcome": Outcome.UNKNOWN}, True),
-        ({"outcome": Outcome.INTENDED}, True),
-        ({}, False),  # accepted, nothing could prove it: waited out
+        ({}, False),  # nothing could prove it: waited out, whatever came of it
+        ({"outcome": Outcome.UNKNOWN}, False),
+        ({"outcome": Outcome.INTENDED}, False),
         ({"witnesses": (WITNESS,), "closed_because": "Bits says so"}, False),
     ],
 )
