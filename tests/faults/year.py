@@ -14,12 +14,14 @@ from pathlib import Path
 from kfr.clock import OSLO, oslo_today
 from kfr.load import lease, mirror
 from kfr.load.planning import Plan
+from kfr.load.staging import Staging
 from kfr.load.world import Run
 from kfr.relationships.packing import date_of, ids_of, starts_of
 from tests.faults.check import broken_promises
-from tests.faults.institution import Agreement, Institution
+from tests.faults.institution import KEY, Agreement, Institution
 from tests.faults.play import Kind, Play
 from tests.faults.scenario import GENEROUS, close_hopeless_sends
+from tests.keystores import ORGANISATION
 from tests.simulator import Fault, FaultKind, Switches
 
 CLEARS = 6  # of one run, before we say that it does not come to an end
@@ -178,7 +180,7 @@ class Year:
 
     def lose_mirror(self) -> None:
         """A disk was restored without it: only the pointer, or all versions too."""
-        state = self.institution.staging().state
+        state = Staging(self.folder, KEY, environment="test", fid=ORGANISATION).state  # no worker does this
         state.delete("mirror")
         if self.random.random() < 0.5:
             for name in state.names("mirrors"):

@@ -144,8 +144,8 @@ def _see(world: World, customer: int, wanted: int, held: int, *, today: date, st
     if UNKNOWN_DAY < before < start:
         # The warehouse has a later start: the old one still holds if anything is found before the new one.
         return held if world.finds(customer, _date(before), _date(start - 1)) else wanted
-    if held >= 0 and before == UNKNOWN_DAY and world.finds(customer, _date(start - 1), _date(start - 1)):
-        return held  # filed without a date before: it began when it was loaded
+    if before == UNKNOWN_DAY and world.finds(customer, _date(start - 1), _date(start - 1)):
+        return customer << DAY_BITS  # it began earlier; when, no look-up of a day tells
     if world.finds(customer, _date(start), _date(start)):
         return wanted
     return customer << DAY_BITS | _first_day(world, customer, start + 1, day_number(today))
