@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,11 @@ class Bank:
         """Let a task fail the next time that it runs, and only then."""
         self.trouble = Trouble(self.dag, self.keystore, (task_id, map_index), when)
         return self.trouble
+
+    def allow_retries(self, task_id: str, retries: int = 1) -> None:
+        """Let a task be tried again, in runs that are triggered from now on."""
+        for dag in (self.dag, self.scheduler_dag):
+            self.patch.setattr(dag.get_task(task_id), "retries", retries)
 
     def change(self, changes: list[Change]) -> list[int]:
         """Let customers come and go in the warehouse; return who."""
@@ -263,6 +268,14 @@ class Run:
             answer = post_clear_task_instances(self.bank.dag.dag_id, DBDagBag(), body, session, None)
             self._read(session).set_state(DagRunState.RUNNING)  # the scheduler's part
             return {ti.task_id for ti in answer.task_instances}
+
+    def lose(self, task_id: str) -> None:
+        """Give a task up as the scheduler does whose worker is gone; the wait for a retry is over at once."""
+        with create_session() as session:
+            ti = session.query(TaskInstance).filter_by(run_id=self.run_id, task_id=task_id).one()
+            ti.task = self.bank.scheduler_dag.get_task(task_id)
+            ti.handle_failure(error="state mismatch", session=session)
+            ti.end_date = datetime.now(UTC) - timedelta(days=1)
 
     def answer(self, task_id: str, option: str) -> None:
         """Answer a task that waits for a person."""

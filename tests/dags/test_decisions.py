@@ -68,6 +68,7 @@ def test_a_plan_waits_for_a_person_if_asked_to_and_goes_on_after_a_yes(bank):
 
 
 def test_a_no_fails_the_run_with_nothing_sent_and_can_be_thought_over(bank):
+    bank.allow_retries("approve_changes")  # a "no" is not asked again for all that
     run = bank.trigger(approval="always")
     assert_waits_for_a_person(bank, run)
     run.answer("approve_changes", "Reject")
@@ -82,6 +83,18 @@ def test_a_no_fails_the_run_with_nothing_sent_and_can_be_thought_over(bank):
     assert run.go() == "success", run.errors
     assert bank.is_right
     assert len(bank.d4_mails) == 1
+
+
+def test_a_question_that_airflow_lost_is_asked_again(bank):
+    bank.allow_retries("approve_changes")
+    run = bank.trigger(approval="always")
+    assert_waits_for_a_person(bank, run)
+    run.lose("approve_changes")
+    assert run.states["approve_changes"] == "up_for_retry"
+    assert_waits_for_a_person(bank, run)
+    run.answer("approve_changes", "Approve")
+    assert run.go() == "success", run.errors
+    assert bank.is_right
 
 
 def test_a_yes_to_a_plan_that_has_changed_since_does_not_count(bank):
