@@ -113,7 +113,7 @@ def test_guards_with_nothing_to_say_let_a_load_go_without_a_person(bank):
     bank.keep_sound_rows()
     run = bank.trigger(approval="auto")
     assert run.go() == "success", run.errors
-    assert run.xcom("approve_changes")[0]["by"] == "guards"
+    assert run.xcom("approve_changes")[0]["by"] == "the guards"
     assert bank.is_right
 
 

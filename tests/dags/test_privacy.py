@@ -28,9 +28,10 @@ def test_no_identifier_is_left_anywhere_by_runs_that_fail_ask_wait_and_end_well(
     bank.fail("upload_batch_file", "after", map_index=0)
     assert run.go() == "failed"
     run.clear("upload_batch_file")
-    run.go()  # asks again: what comes before is not cleared, what is sent is
+    run.go(until="register_arrivals")
     bank.change([*bank.churn.leave(2), *bank.churn.arrive(2), *bank.churn.arrive_back_dated(1)])
     assert run.go() == "success", run.errors
+    assert len(bank.sent("remove_one")) == len(bank.sent("register_one")) == 2
     identifiers |= identifiers_of(bank.database)
     assert len(identifiers) > len(bank.register)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kfr.operators.params import LOAD_PARAMS, Tag
+from kfr.operators.params import FIRST_LOAD_PARAMS, Tag
 from tests.conftest import ROOT
 from tests.dags.conftest import TASKS
 
@@ -53,7 +53,7 @@ def test_the_dag_says_what_it_is_and_whose(dag):
 
 
 def test_the_form_offers_the_params_of_every_load_and_explains_each(dag):
-    assert set(dag.params) == set(LOAD_PARAMS)
+    assert set(dag.params) == set(FIRST_LOAD_PARAMS)
     forms = {name: dag.params.get_param(name).schema for name in dag.params}
     assert [name for name, form in forms.items() if "title" not in form] == []
 
