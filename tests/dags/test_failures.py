@@ -52,14 +52,13 @@ def shown_to_be_loaded(bank, run, task, when):
     done = {key for key, state in run.instances.items() if state == "success"}
     if when == "after" and task not in (MAPPED, "close_arrivals"):  # these two died before they had waited
         done.add((task, -1))
-    recorded = (task, when) != ("record_mirror", "before")  # it records, then fails for what is not verified
-    if ("verify_register", -1) in done and recorded:
+    if ("verify_register", -1) in done:
         return set(bank.register)
     labels = next(iter(run.xcom("plan_changes")), [])
     shown = [label for index, label in enumerate(labels) if (MAPPED, index) in done]
     if ("close_arrivals", -1) in done:
         shown.append("closing-1")
-    removed = {event.customer_id for event in bank.sent("remove_one")} if recorded else set()
+    removed = {event.customer_id for event in bank.sent("remove_one")}
     return {who for label in shown for who in bank.customers_of(run, label)} - removed
 
 
