@@ -7,9 +7,9 @@ as `dag.test()` plays it, but it can stop before a task and go on, and its tasks
 import base64
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
 from kfr.clock import SystemClock, oslo_today
-from kfr.load.staging import Place, Staging
+from kfr.load.staging import Place, Staging, run_key
 from kfr.relationships.packing import ids_of
 from tests import environment, keystores
+from tests.dags.trouble import Trouble, When
 from tests.simulator import Simulator, VirtualClock
 from tests.simulator.http_front import HttpFront
+from tests.simulator.identifiers import text_of
 from tests.warehouse.churn import Change, Churn
 from tests.warehouse.generator import generate
 from tests.warehouse.loading import into_duckdb
@@ -37,13 +39,15 @@ from tests.warehouse.truth import truth_of
 
 RELATIONSHIPS = 200
 SEED = 3
-SAMPLE_SIZE = 50
+SAMPLE_SIZE = 20
 MAX_BATCH_BYTES = 3_000  # two files
 RATE = 250.0
 MAX_TURNS = 200  # of the scheduling loop; a run takes about twenty
 CLIENT_ID = "3f0b2f6a-5a57-4b0e-9d0a-1c6f3f0a7d11"
 OPTIONS = {"max_batch_bytes": MAX_BATCH_BYTES, "retries": 0, "arrivals_seconds": 0, "lease_seconds": 0}
-TRIGGERED = {"approval": "never"}  # of 200 relationships any few removals are a large share
+# Every param is given, as the trigger form does: in one process Airflow keeps a run's as the next one's default.
+# Nobody is asked unless a test says so: of 200 relationships any few rejects or removals are a large share.
+TRIGGERED = {"as_of": None, "dry_run": False, "approval": "never", "reason": ""}
 
 
 @dataclass
@@ -59,23 +63,38 @@ class Bank:
     staging: Staging
     folder: Path
     patch: pytest.MonkeyPatch = field(repr=False)
+    trouble: Callable[[TaskInstance], AbstractContextManager[Any]] = nullcontext  # around each task
 
     def trigger(self, **params: Any) -> "Run":
         """Start a run as over REST, without a logical date; nothing of it has run yet."""
         with create_session() as session:
             run_id = f"manual__{len(session.query(DagRun).all())}"
-            self.scheduler_dag.create_dagrun(
+            created = self.scheduler_dag.create_dagrun(
                 run_id=run_id,
                 run_after=datetime.now(UTC),
                 conf={**TRIGGERED, **params},
                 run_type=DagRunType.MANUAL,
                 triggered_by=DagRunTriggeredByType.TEST,
-                triggering_user_name="dag_test",
+                triggering_user_name="kari",
                 state=DagRunState.RUNNING,
                 start_date=datetime.now(UTC),
                 session=session,
             )
+            created.dag = self.scheduler_dag
+            created.notify_dagrun_state_changed(
+                msg="started"
+            )  # the scheduler's part: the listeners hear of it
         return Run(self, run_id)
+
+    def fail(self, task_id: str, when: When, *, map_index: int = -1) -> Trouble:
+        """Let a task fail the next time that it runs, and only then."""
+        self.trouble = Trouble(self.dag, self.keystore, (task_id, map_index), when)
+        return self.trouble
+
+    def allow_retries(self, task_id: str, retries: int = 1) -> None:
+        """Let a task be tried again, in runs that are triggered from now on."""
+        for dag in (self.dag, self.scheduler_dag):
+            self.patch.setattr(dag.get_task(task_id), "retries", retries)
 
     def change(self, changes: list[Change]) -> list[int]:
         """Let customers come and go in the warehouse; return who."""
@@ -83,9 +102,18 @@ class Bank:
             self.execute(change.statement)
         return [int(change.customer_id) for change in changes]
 
+    def keep_sound_rows(self) -> None:
+        """Rid the warehouse of whatever a guard could ask about."""
+        sound = ", ".join(f"'{text_of(who)}'" for who in self.wanted)
+        self.execute(f"DELETE FROM agreements WHERE trim(customer_id) NOT IN ({sound})")
+
     def execute(self, statement: str) -> None:
         with duckdb.connect(str(self.database)) as database:
             database.execute(statement)
+
+    @property
+    def keystore(self) -> Path:
+        return self.folder / "keystore.p12"
 
     @property
     def today(self) -> date:
@@ -126,8 +154,19 @@ class Bank:
 
     @property
     def staged_files(self) -> list[Path]:
-        runs = self.folder / "staging" / "test" / keystores.ORGANISATION / "runs"
-        return [path for path in runs.rglob("*") if path.is_file()]
+        return self._files("runs")
+
+    @property
+    def state_files(self) -> list[Path]:
+        return self._files("state")
+
+    def _files(self, folder: str) -> list[Path]:
+        place = self.folder / "staging" / "test" / keystores.ORGANISATION / folder
+        return [path for path in place.rglob("*") if path.is_file()]
+
+    @property
+    def lease_is_free(self) -> bool:
+        return not self.state.exists("lease") or not self.state.read_json("lease")["held"]
 
     @property
     def d4_mails(self) -> list[str]:
@@ -139,6 +178,25 @@ class Bank:
         kinds = kinds or ("file_accepted", "register_one", "remove_one")
         return [event for event in self.simulator.log if event.kind in kinds]
 
+    @property
+    def removed_too_early(self) -> list[Any]:
+        """Removals that were sent while a row of some file was still to be loaded."""
+        loading: set[int | None] = set()
+        early = []
+        for event in self.simulator.log:
+            if event.kind == "file_accepted":
+                loading.add(event.file)
+            elif event.kind == "file_loaded":
+                loading.discard(event.file)
+            elif event.kind == "remove_one" and loading:
+                early.append(event)
+        return early
+
+    def customers_of(self, run: "Run", label: str) -> set[int]:
+        """Whom a staged batch file of a run holds."""
+        place = self.staging.run(run_key(self.dag.dag_id, run.run_id))
+        return set(ids_of(place.read_array(f"files/{label}")).tolist())
+
 
 @dataclass
 class Run:
@@ -146,6 +204,7 @@ class Run:
 
     bank: Bank
     run_id: str
+    errors: dict[str, str] = field(default_factory=dict)  # of each task that failed, the last one's text
 
     def go(self, *, until: str | None = None) -> str:
         """Play the run until it ends, a person must answer, or `until` is about to start; return its state."""
@@ -161,9 +220,15 @@ class Run:
                 for ti in ready:
                     if ti.task_id == until:
                         return str(run.state)
-                    _run_task(ti=ti, task=self.bank.dag.task_dict[ti.task_id], run_triggerer=True)
+                    self._play(ti)
                 session.expire_all()
         raise AssertionError(f"the run does not end: {self.states}")
+
+    def _play(self, ti: TaskInstance) -> None:
+        with self.bank.trouble(ti):
+            result = _run_task(ti=ti, task=self.bank.dag.task_dict[ti.task_id], run_triggerer=True)
+        if result is not None and result.error is not None:
+            self.errors[ti.task_id] = str(result.error)
 
     def _ready(self, run: DagRun, session: Any) -> list[TaskInstance]:
         """What the scheduler would start now, the mapped files first, as a busy Airflow might."""
@@ -183,8 +248,11 @@ class Run:
         run.dag = self.bank.scheduler_dag
         return run
 
-    def clear(self, *task_ids: str, downstream: bool = True) -> set[str]:
-        """Clear tasks and what follows, as a person does in the UI; return the ids of all that were cleared."""
+    def clear(self, *task_ids: str | tuple[str, int], downstream: bool = True) -> set[str]:
+        """Clear tasks and what follows, as a person does in the UI; return the ids of all that were cleared.
+
+        A pair is one instance of a mapped task.
+        """
         from airflow.api_fastapi.core_api.datamodels.task_instances import ClearTaskInstancesBody
         from airflow.api_fastapi.core_api.routes.public.task_instances import post_clear_task_instances
         from airflow.models.dagbag import DBDagBag
@@ -201,6 +269,14 @@ class Run:
             self._read(session).set_state(DagRunState.RUNNING)  # the scheduler's part
             return {ti.task_id for ti in answer.task_instances}
 
+    def lose(self, task_id: str) -> None:
+        """Give a task up as the scheduler does whose worker is gone; the wait for a retry is over at once."""
+        with create_session() as session:
+            ti = session.query(TaskInstance).filter_by(run_id=self.run_id, task_id=task_id).one()
+            ti.task = self.bank.scheduler_dag.get_task(task_id)
+            ti.handle_failure(error="state mismatch", session=session)
+            ti.end_date = datetime.now(UTC) - timedelta(days=1)
+
     def answer(self, task_id: str, option: str) -> None:
         """Answer a task that waits for a person."""
         from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
@@ -213,12 +289,18 @@ class Run:
             update_hitl_detail(self.bank.dag.dag_id, self.run_id, task_id, body, person, session)
 
     @property
+    def instances(self) -> dict[tuple[str, int], str | None]:
+        """The state of each task instance, by task id and map index."""
+        columns = (TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state)
+        with create_session() as session:
+            rows = session.query(*columns).filter_by(run_id=self.run_id).all()
+        return {(task_id, map_index): state for task_id, map_index, state in rows}
+
+    @property
     def states(self) -> dict[str, str | None]:
         """The state of each task; of a mapped one the worst."""
-        with create_session() as session:
-            rows = session.query(TaskInstance.task_id, TaskInstance.state).filter_by(run_id=self.run_id).all()
         found: dict[str, str | None] = {}
-        for task_id, state in rows:
+        for (task_id, _), state in self.instances.items():
             if found.get(task_id) != "failed":
                 found[task_id] = state
         return found
@@ -230,7 +312,7 @@ class Run:
             rows = XComModel.get_many(
                 task_ids=[task_id], key=key, run_id=self.run_id, dag_ids=[self.bank.dag.dag_id]
             )
-            return [json.loads(row.value) for row in session.scalars(rows)]
+            return [XComModel.deserialize_value(row) for row in session.scalars(rows)]
 
 
 @contextmanager

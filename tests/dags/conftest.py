@@ -10,6 +10,23 @@ from tests import environment
 from tests.conftest import ROOT
 
 DAG_ID = "kfr_initial_load"
+TASKS = (  # in the order in which they run; `test_structure` sees that none is missing
+    "check_readiness",
+    "acquire_register",
+    "extract_relationships",
+    "plan_changes",
+    "announce_volume",
+    "approve_changes",
+    "upload_batch_file",
+    "register_arrivals",
+    "close_arrivals",
+    "remove_ended",
+    "verify_register",
+    "send_confirmation",
+    "record_mirror",
+    "release_register",
+    "remove_staged_files",
+)
 AIRFLOWS_OWN = ("ignore:GitWildMatchPattern", "ignore:Using `httpx` with `starlette.testclient`")  # warnings
 
 
@@ -34,7 +51,6 @@ def dag(airflow_db: None) -> Any:
     with create_session() as session:
         DagBundlesManager().sync_bundles_to_db(session=session)
     sync_bag_to_db(bag, "dags-folder", None)
-    environment.create_pools()
     return bag.dags[DAG_ID]
 
 
@@ -50,5 +66,6 @@ def scheduler_dag(dag: Any) -> Any:
 def bank(dag: Any, scheduler_dag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from tests.dags.bank import open_bank
 
+    environment.create_pools()  # as they should be: a test may have spoilt them
     with open_bank(dag, scheduler_dag, tmp_path, monkeypatch) as bank:
         yield bank

@@ -38,8 +38,10 @@ def finished(airflow: RealAirflow) -> str:
     api.unpause("tiny")
     run_id = api.trigger("tiny", {"colour": "blue"})
     api.wait_for_task("tiny", run_id, "ask", ["awaiting_input"], RUN_SECONDS)
+    airflow.wait_for_worker_end("tiny", run_id, "ask")
     api.answer("tiny", run_id, "ask", "Approve")
-    assert api.wait_for_run("tiny", run_id, RUN_SECONDS) == "success"
+    state = api.wait_for_run("tiny", run_id, RUN_SECONDS)
+    assert state == "success", (api.task_states("tiny", run_id), airflow.log_tails(["scheduler"]))
     return run_id
 
 
@@ -70,11 +72,14 @@ def test_every_instance_of_a_mapped_task_is_listed_with_its_result(airflow, fini
 
 def test_a_cleared_task_runs_again_and_the_others_do_not(airflow, finished):
     api = airflow.api
+
+    def tries():
+        return {(r["task_id"], r["map_index"]): r["try_number"] for r in api.task_instances("tiny", finished)}
+
+    before = tries()
     assert api.clear("tiny", finished, [("square", 1)]) == ["square"]
     assert api.wait_for_run("tiny", finished, RUN_SECONDS) == "success"
-    tries = {(r["task_id"], r["map_index"]): r["try_number"] for r in api.task_instances("tiny", finished)}
-    assert tries["square", 1] == 2
-    assert {tries["square", 0], tries["square", 2], tries["defer", -1]} == {1}
+    assert tries() == {**before, ("square", 1): before["square", 1] + 1}
 
 
 def test_a_backfill_runs_every_interval_with_its_oslo_days(airflow):

@@ -5,10 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import RetryDecision, RetryPolicy
 
 from kfr.operators.step import SQL_FOLDER
 
 RESPONSE_TIMEOUT = timedelta(hours=12)
+
+
+class KfrAnswerStandsPolicy(RetryPolicy):
+    """
+    Never ask again after an answer: a "no" and a time-out stand.
+
+    What is still tried again is a task that the scheduler gave up without hearing from it. It does so to an answer
+    that comes within seconds of the question, before the worker that asked has ended (apache/airflow#71172).
+    """
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
+    ) -> RetryDecision:
+        del exception, try_number, max_tries, context
+        return RetryDecision.fail("the answer stands")
 
 
 class KfrApproveChangesOperator(ApprovalOperator):
@@ -26,7 +42,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
             subject="Approve the changes to Kundeforholdsregisteret",
             fail_on_reject=True,
             response_timeout=RESPONSE_TIMEOUT,
-            retries=0,
+            retry_policy=KfrAnswerStandsPolicy(),
             **kwargs,
         )
         self.planned_by = planned_by

@@ -9,6 +9,10 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, BaseSensorOperator, CronDataIntervalTimetable, Variable, dag, task
 
+# Airflow fails a task that comes back (from a trigger, a reschedule or a person) before the scheduler has heard that
+# its worker ended: it takes the old end for the new one's (apache/airflow#71172). A try costs nothing here.
+COMES_BACK = {"retries": 3, "retry_delay": timedelta(seconds=1)}
+
 
 class Deferred(BaseOperator):
     """Give the worker back for two seconds; return what was handed over and which process resumed."""
@@ -28,7 +32,7 @@ class Door(BaseSensorOperator):
     template_fields: Sequence[str] = ("path",)
 
     def __init__(self, *, path: str, **kwargs: Any) -> None:
-        super().__init__(mode="reschedule", poke_interval=5, timeout=60, **kwargs)
+        super().__init__(mode="reschedule", poke_interval=5, timeout=300, **kwargs)
         self.path = path
 
     def poke(self, context: Any) -> bool:
@@ -45,9 +49,9 @@ def tiny() -> None:
     def square(n: int) -> int:
         return n * n
 
-    door = Door(task_id="wait_for_door", pool="narrow", path="{{ var.value.tiny_door }}")
+    door = Door(task_id="wait_for_door", pool="narrow", path="{{ var.value.tiny_door }}", **COMES_BACK)
     ask = ApprovalOperator(task_id="ask", subject="Go on?", fail_on_reject=True)
-    defer = Deferred(task_id="defer")  # takes longer than the sensor's first look
+    defer = Deferred(task_id="defer", **COMES_BACK)  # takes longer than the sensor's first look
     defer >> open_door()
     [door, square.expand(n=[1, 2, 3])] >> ask
 
