@@ -32,9 +32,9 @@ def test_it_does_not_start_while_tasks_are_open(bank):
     assert bank.simulator.log == []
 
 
-def test_a_dry_run_and_a_person_with_a_reason_pass(bank):
-    for params in ({"dry_run": True}, {"start_despite": "Bits agreed by phone"}):
-        run = bank.trigger(**params)
-        run.go(until="extract_relationships")
-        assert run.states["check_readiness"] == "success"
+@pytest.mark.parametrize("params", [{"dry_run": True}, {"start_despite": "Bits agreed by phone"}])
+def test_a_dry_run_and_a_person_with_a_reason_pass(bank, params):
+    run = bank.trigger(**params)
+    run.go(until="extract_relationships")
+    assert run.states["check_readiness"] == "success"
     assert bank.sent() == []

@@ -16,7 +16,8 @@ def dags(airflow_db, tmp_path, monkeypatch):
     """The Dags of a project with two institutions, one of them with a broken file, as Airflow reads them."""
     project = tmp_path / "project"
     shutil.copytree(ROOT / "dags", project / "dags")
-    shutil.copytree(ROOT / "include" / "sql", project / "include" / "sql")
+    for part in ("sql", "papers"):
+        shutil.copytree(ROOT / "include" / part, project / "include" / part)
     files = project / "include" / "institutions"
     files.mkdir()
     (files / "good.yaml").write_text(
@@ -52,6 +53,9 @@ def test_each_institution_asks_for_its_own_connections_and_fills_its_own_asset(d
         assert (params["kfr_conn_id"], params["warehouse_conn_id"]) == (f"kfr_{key}", f"kfr_warehouse_{key}")
         (asset,) = dag.task_dict["record_mirror"].outlets
         assert (asset.name, asset.uri) == (f"kfr_register__{key}", f"kfr://register/{key}")
+    assert good.params.get_param("dry_run") is not broken.params.get_param(
+        "dry_run"
+    )  # it keeps a run's value
     for task in ("plan_changes", "remove_ended"):
         assert good.task_dict[task].thresholds == {"removals": 3}
         assert broken.task_dict[task].thresholds == {}

@@ -1,6 +1,7 @@
 """The params and tags that the Dags share, so that the trigger form reads the same everywhere."""
 
 from collections.abc import Mapping
+from copy import copy
 from enum import StrEnum
 
 from airflow.sdk import Param
@@ -93,8 +94,12 @@ RECONCILE_PARAMS = {
 
 
 def params_of(institution: Institution, params: Mapping[str, Param]) -> dict[str, Param]:
-    """The params of a Dag of one institution: its own connections are the defaults."""
+    """The params of a Dag of one institution: its own connections are the defaults.
+
+    Copies: a Param keeps the value that a run gave it, and would hand it to another Dag of the same process.
+    """
     own = {"kfr_conn_id": institution.kfr_conn_id, "warehouse_conn_id": institution.warehouse_conn_id}
     return {
-        name: Param(own[name], **param.schema) if name in own else param for name, param in params.items()
+        name: Param(own[name], **param.schema) if name in own else copy(param)
+        for name, param in params.items()
     }
