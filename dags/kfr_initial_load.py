@@ -10,8 +10,10 @@ Trigger it with `dry_run` first: it plans, forecasts and sends nothing. See `doc
 
 from pathlib import Path
 
-from airflow.sdk import Asset, TriggerRule, dag
+from airflow.sdk import DAG, Asset, TriggerRule
 
+from kfr.onboarding.guide import FIRST_LOAD
+from kfr.onboarding.institution import Institution, institutions
 from kfr.operators.approval import KfrApproveChangesOperator
 from kfr.operators.load import (
     KfrAnnounceOperator,
@@ -25,61 +27,45 @@ from kfr.operators.load import (
     KfrRemoveStagedFilesOperator,
     KfrVerifyOperator,
 )
-from kfr.operators.params import FIRST_LOAD_PARAMS, Tag
+from kfr.operators.params import FIRST_LOAD_PARAMS, Tag, params_of
 from kfr.operators.pool import POOL
-from kfr.operators.step import FILES_AT_ONCE, retrying
+from kfr.operators.step import FILES_AT_ONCE, defaults_of
 from kfr.operators.upload import KfrBatchFileOperator, KfrCloseAdditionsOperator
 from kfr.sensors.register import KfrAcquireSensor, KfrArrivalsSensor
 
-SQL = Path(__file__).resolve().parent.parent / "include" / "sql"
-REGISTER = Asset(name="kfr_register", uri="kfr://register/default")
+INCLUDE = Path(__file__).resolve().parent.parent / "include"
 
 
-@dag(
-    dag_id="kfr_initial_load",
-    dag_display_name="KFR: first load (D-3, D-4)",
-    doc_md=__doc__,
-    schedule=None,
-    max_active_runs=1,
-    params=FIRST_LOAD_PARAMS,
-    tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
-    default_args={"owner": "kfr", **retrying()},
-)
-def kfr_initial_load() -> None:
-    ready = KfrReadinessOperator(task_id="check_readiness", sql_folder=SQL, retries=0)
-    acquire = KfrAcquireSensor(task_id="acquire_register", first_load=True, sql_folder=SQL).as_setup()  # type: ignore[no-untyped-call]
-    extract = KfrExtractOperator(task_id="extract_relationships", sql_folder=SQL)
-    plan = KfrPlanOperator(task_id="plan_changes", first_load=True, sql_folder=SQL)
-    announce = KfrAnnounceOperator(task_id="announce_volume", sql_folder=SQL)
-    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes", sql_folder=SQL)
+def kfr_initial_load(institution: Institution) -> None:
+    ready = KfrReadinessOperator(task_id="check_readiness", guide_task=FIRST_LOAD, retries=0)
+    acquire = KfrAcquireSensor(task_id="acquire_register", first_load=True).as_setup()  # type: ignore[no-untyped-call]
+    extract = KfrExtractOperator(task_id="extract_relationships")
+    plan = KfrPlanOperator(task_id="plan_changes", first_load=True)
+    announce = KfrAnnounceOperator(task_id="announce_volume")
+    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
     upload = KfrBatchFileOperator.partial(
         task_id="upload_batch_file",
-        sql_folder=SQL,
         map_index_template="{{ file }}",
         max_active_tis_per_dagrun=FILES_AT_ONCE,
     ).expand(file=plan.output)
-    arrivals = KfrArrivalsSensor(task_id="register_arrivals", uploaded_by="upload_batch_file", sql_folder=SQL)
+    arrivals = KfrArrivalsSensor(task_id="register_arrivals", uploaded_by="upload_batch_file")
     close = KfrCloseAdditionsOperator(
         task_id="close_arrivals",
         arrivals=True,
-        sql_folder=SQL,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     )
-    remove = KfrRemoveEndedOperator(task_id="remove_ended", sql_folder=SQL)
-    verify = KfrVerifyOperator(task_id="verify_register", sql_folder=SQL)
-    confirm = KfrConfirmOperator(task_id="send_confirmation", sql_folder=SQL)
+    remove = KfrRemoveEndedOperator(task_id="remove_ended")
+    verify = KfrVerifyOperator(task_id="verify_register")
+    confirm = KfrConfirmOperator(task_id="send_confirmation")
     record = KfrRecordMirrorOperator(
         task_id="record_mirror",
         verified_by="verify_register",
-        sql_folder=SQL,
-        outlets=[REGISTER],
+        outlets=[Asset(name=institution.asset_name, uri=institution.asset_uri)],
         retries=0,
         trigger_rule=TriggerRule.ALL_DONE,
     )
-    release = KfrReleaseOperator(task_id="release_register", pool=POOL, sql_folder=SQL)
-    clean = KfrRemoveStagedFilesOperator(
-        task_id="remove_staged_files", sql_folder=SQL, trigger_rule=TriggerRule.NONE_FAILED
-    )
+    release = KfrReleaseOperator(task_id="release_register", pool=POOL)
+    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", trigger_rule=TriggerRule.NONE_FAILED)
 
     ready >> acquire >> extract >> plan >> announce >> approve >> [upload, arrivals]
     [upload, arrivals] >> close >> remove >> verify >> confirm
@@ -88,4 +74,15 @@ def kfr_initial_load() -> None:
     [confirm, record, release] >> clean  # last: the run's lease is one of its staged files
 
 
-kfr_initial_load()
+for institution in institutions(INCLUDE):
+    with DAG(
+        dag_id=institution.dag_id("kfr_initial_load"),
+        dag_display_name=institution.display_name("KFR: first load (D-3, D-4)"),
+        doc_md=institution.doc_md(__doc__),
+        schedule=None,
+        max_active_runs=1,
+        params=params_of(institution, FIRST_LOAD_PARAMS),
+        tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
+        default_args=defaults_of(institution),
+    ):
+        kfr_initial_load(institution)

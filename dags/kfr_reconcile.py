@@ -15,9 +15,10 @@ It cannot find whom neither the warehouse nor the mirror knows: the register lis
 from datetime import datetime
 from pathlib import Path
 
-from airflow.sdk import Asset, TriggerRule, dag
+from airflow.sdk import DAG, Asset, TriggerRule
 
 from kfr.clock import OSLO
+from kfr.onboarding.institution import Institution, institutions
 from kfr.operators.approval import KfrApproveChangesOperator
 from kfr.operators.load import (
     KfrAnnounceOperator,
@@ -31,64 +32,46 @@ from kfr.operators.load import (
     KfrRemoveStagedFilesOperator,
     KfrVerifyOperator,
 )
-from kfr.operators.params import RECONCILE_PARAMS, Tag
+from kfr.operators.params import RECONCILE_PARAMS, Tag, params_of
 from kfr.operators.pool import POOL
 from kfr.operators.schedule import reconcile_schedule
-from kfr.operators.step import FILES_AT_ONCE, retrying
+from kfr.operators.step import FILES_AT_ONCE, defaults_of
 from kfr.operators.upload import KfrBatchFileOperator, KfrCloseAdditionsOperator
 from kfr.sensors.register import KfrAcquireSensor, KfrCompareSensor
 
-SQL = Path(__file__).resolve().parent.parent / "include" / "sql"
-REGISTER = Asset(name="kfr_register", uri="kfr://register/default")
+INCLUDE = Path(__file__).resolve().parent.parent / "include"
 
 
-@dag(
-    dag_id="kfr_reconcile",
-    dag_display_name="KFR: reconcile with the register",
-    doc_md=__doc__,
-    schedule=reconcile_schedule(),
-    start_date=datetime(2026, 1, 1, tzinfo=OSLO),
-    catchup=False,
-    max_active_runs=1,
-    params=RECONCILE_PARAMS,
-    tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
-    default_args={"owner": "kfr", **retrying()},
-)
-def kfr_reconcile() -> None:
-    ready = KfrReadinessOperator(task_id="check_readiness", sql_folder=SQL)
-    acquire = KfrAcquireSensor(task_id="acquire_register", sql_folder=SQL).as_setup()  # type: ignore[no-untyped-call]
-    extract = KfrExtractOperator(task_id="extract_relationships", sql_folder=SQL)
-    compare = KfrCompareSensor(task_id="compare_register", sql_folder=SQL)
-    plan = KfrPlanOperator(task_id="plan_changes", sql_folder=SQL)
-    announce = KfrAnnounceOperator(task_id="announce_volume", sql_folder=SQL)
-    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes", sql_folder=SQL)
+def kfr_reconcile(institution: Institution) -> None:
+    ready = KfrReadinessOperator(task_id="check_readiness")
+    acquire = KfrAcquireSensor(task_id="acquire_register").as_setup()  # type: ignore[no-untyped-call]
+    extract = KfrExtractOperator(task_id="extract_relationships")
+    compare = KfrCompareSensor(task_id="compare_register")
+    plan = KfrPlanOperator(task_id="plan_changes")
+    announce = KfrAnnounceOperator(task_id="announce_volume")
+    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
     upload = KfrBatchFileOperator.partial(
         task_id="upload_batch_file",
-        sql_folder=SQL,
         map_index_template="{{ file }}",
         max_active_tis_per_dagrun=FILES_AT_ONCE,
     ).expand(file=plan.output)
-    today = KfrRegisterTodayOperator(task_id="register_today", sql_folder=SQL)
+    today = KfrRegisterTodayOperator(task_id="register_today")
     close = KfrCloseAdditionsOperator(
         task_id="close_additions",
         arrivals=False,
-        sql_folder=SQL,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     )
-    remove = KfrRemoveEndedOperator(task_id="remove_ended", sql_folder=SQL)
-    verify = KfrVerifyOperator(task_id="verify_register", sql_folder=SQL)
+    remove = KfrRemoveEndedOperator(task_id="remove_ended")
+    verify = KfrVerifyOperator(task_id="verify_register")
     record = KfrRecordMirrorOperator(
         task_id="record_mirror",
         verified_by="verify_register",
-        sql_folder=SQL,
-        outlets=[REGISTER],
+        outlets=[Asset(name=institution.asset_name, uri=institution.asset_uri)],
         retries=0,
         trigger_rule=TriggerRule.ALL_DONE,
     )
-    release = KfrReleaseOperator(task_id="release_register", pool=POOL, sql_folder=SQL)
-    clean = KfrRemoveStagedFilesOperator(
-        task_id="remove_staged_files", sql_folder=SQL, trigger_rule=TriggerRule.NONE_FAILED
-    )
+    release = KfrReleaseOperator(task_id="release_register", pool=POOL)
+    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", trigger_rule=TriggerRule.NONE_FAILED)
 
     ready >> acquire >> extract >> compare >> plan >> announce >> approve >> [upload, today]
     [upload, today] >> close >> remove >> verify
@@ -97,4 +80,17 @@ def kfr_reconcile() -> None:
     [record, release] >> clean  # last: the run's lease is one of its staged files
 
 
-kfr_reconcile()
+for institution in institutions(INCLUDE):
+    with DAG(
+        dag_id=institution.dag_id("kfr_reconcile"),
+        dag_display_name=institution.display_name("KFR: reconcile with the register"),
+        doc_md=institution.doc_md(__doc__),
+        schedule=reconcile_schedule(),
+        start_date=datetime(2026, 1, 1, tzinfo=OSLO),
+        catchup=False,
+        max_active_runs=1,
+        params=params_of(institution, RECONCILE_PARAMS),
+        tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
+        default_args=defaults_of(institution),
+    ):
+        kfr_reconcile(institution)

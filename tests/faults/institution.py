@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from kfr.clock import oslo_today
 from kfr.load.staging import Staging
-from kfr.load.world import MailNotSent, Run, World
+from kfr.load.world import Attachment, MailNotSent, Run, World
 from kfr.register.certificate import load_keystore
 from kfr.register.client import RegisterClient
 from kfr.register.errors import OutcomeUnknown
@@ -113,7 +113,10 @@ class SimulatedMail:
         self._simulator = simulator
         self._fuse = fuse
 
-    def send(self, *, to: str, subject: str, text: str, message_id: str) -> None:
+    def send(
+        self, *, to: str, subject: str, text: str, message_id: str, attachments: Sequence[Attachment] = ()
+    ) -> None:
+        assert not attachments, "a load's mails have none"
         self._fuse.touch()
         message = EmailMessage()
         message["Subject"], message["To"], message["Message-ID"] = subject, to, message_id

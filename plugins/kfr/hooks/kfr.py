@@ -11,7 +11,10 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from kfr.register.errors import KfrError, Retriable
 
 if TYPE_CHECKING:
+    from kfr.clock import Clock
+    from kfr.register.certificate import EnterpriseCertificate
     from kfr.register.client import AsyncRegisterClient, RegisterClient
+    from kfr.register.maskinporten import TokenSource
     from kfr.register.settings import Settings
 
 STAGING_VARIABLE = "kfr_staging"
@@ -86,7 +89,7 @@ def client_of(settings: "Settings", share: float) -> "RegisterClient":
 
     clock = SystemClock()
     return RegisterClient(
-        settings, _tokens(settings, clock), clock, requests_per_second=settings.requests_per_second * share
+        settings, tokens_of(settings, clock), clock, requests_per_second=settings.requests_per_second * share
     )
 
 
@@ -97,22 +100,28 @@ def async_client_of(settings: "Settings", share: float) -> "AsyncRegisterClient"
 
     clock = SystemClock()
     return AsyncRegisterClient(
-        settings, _tokens(settings, clock), clock, requests_per_second=settings.requests_per_second * share
+        settings, tokens_of(settings, clock), clock, requests_per_second=settings.requests_per_second * share
     )
 
 
-def _tokens(settings: "Settings", clock: Any) -> Any:
+def certificate_of(settings: "Settings", clock: "Clock") -> "EnterpriseCertificate":
+    """The enterprise certificate of a connection; CertificateError names what is wrong with it."""
     from kfr.register.certificate import load_keystore
-    from kfr.register.maskinporten import TokenSource
 
-    certificate = load_keystore(
+    return load_keystore(
         settings.keystore,
         settings.keystore_password,
         expected_organisation=settings.certificate_organisation,
         environment=settings.environment,
         at=clock.now(),
     )
-    return TokenSource(settings, certificate, clock)
+
+
+def tokens_of(settings: "Settings", clock: "Clock") -> "TokenSource":
+    """Tokens for a connection's institution."""
+    from kfr.register.maskinporten import TokenSource
+
+    return TokenSource(settings, certificate_of(settings, clock), clock)
 
 
 def staging_url() -> str:

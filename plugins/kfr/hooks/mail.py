@@ -1,12 +1,13 @@
 """Mail to Bits, over the SMTP connection, with a Message-ID of our own."""
 
 import smtplib
+from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
 
-from kfr.load.world import MailNotSent
+from kfr.load.world import Attachment, MailNotSent
 from kfr.register.errors import OutcomeUnknown
 
 NOT_SENT = (
@@ -24,13 +25,20 @@ class SmtpMailer:
     def __init__(self, smtp_conn_id: str = "smtp_default") -> None:
         self.smtp_conn_id = smtp_conn_id
 
-    def send(self, *, to: str, subject: str, text: str, message_id: str) -> None:
+    def send(
+        self, *, to: str, subject: str, text: str, message_id: str, attachments: Sequence[Attachment] = ()
+    ) -> None:
         """Send; MailNotSent when it surely did not leave, OutcomeUnknown when it may have."""
         hook = self._connect()
         message = EmailMessage()
         message["Subject"], message["From"], message["To"] = subject, hook.from_email, to
         message["Date"], message["Message-ID"] = formatdate(localtime=True), message_id
         message.set_content(text)
+        for attachment in attachments:
+            kind, _, subtype = attachment.media_type.partition("/")
+            message.add_attachment(
+                attachment.content, maintype=kind, subtype=subtype, filename=attachment.name
+            )
         with hook:
             client = hook._smtp_client  # noqa: SLF001 - the hook's own sending repeats itself on any error
             try:

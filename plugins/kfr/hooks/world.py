@@ -39,7 +39,7 @@ def world_of(
             warehouse=SqlWarehouse(params["warehouse_conn_id"], sql_folder),
             staging=Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid),
             mailer=SmtpMailer(),
-            mail_to=_mail_to(settings.environment),
+            mail_to=mail_to(settings.environment),
             run=run_of(context),
             say=say,
         )
@@ -54,8 +54,8 @@ def run_of(context: Any) -> Run:
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
         as_of=date.fromisoformat(params["as_of"]) if params.get("as_of") else None,
-        dry_run=params["dry_run"],
-        approval=params["approval"],
+        dry_run=params.get("dry_run", False),
+        approval=params.get("approval", "auto"),
         scope=scope,
         compare_with=params.get("compare_with") or ("register" if backfill else "mirror"),
         interval=_interval(dag_run) if scope == "interval" else None,
@@ -86,7 +86,7 @@ def _interval(dag_run: Any) -> tuple[date, date] | None:
     return oslo_date(dag_run.data_interval_start), oslo_date(dag_run.data_interval_end)
 
 
-def _mail_to(environment: str) -> str:
+def mail_to(environment: str) -> str:
     """Bits in production; elsewhere whom the Variable names, so that no test mail reaches Bits by itself."""
     if environment == "production":
         return BITS

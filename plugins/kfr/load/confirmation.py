@@ -5,12 +5,14 @@ unknown whether it left: for D-4 a person is asked; for the notice the same mail
 goes again.
 """
 
+from collections.abc import Callable
 from email.utils import make_msgid
-from typing import Any
+from typing import Any, Protocol
 
 from kfr.load import lease, planning, report, verification
-from kfr.load.report import Mail
-from kfr.load.world import MailNotSent, World
+from kfr.load.papers import Mail, preview
+from kfr.load.staging import Place
+from kfr.load.world import Mailer, MailNotSent, World
 from kfr.register.errors import Fatal
 
 BITS = "DSOP@bits.no"
@@ -30,6 +32,15 @@ def announce_volume(world: World) -> list[str]:
     return days
 
 
+def preview_volume(world: World) -> list[str]:
+    """The notices as they would be sent, for a dry run."""
+    plan = planning.read(world)
+    return [
+        preview(report.notice(world, plan, day), report.notice(world, plan, day, "en"), world.mail_to)
+        for day in plan.forecast.notice_days
+    ]
+
+
 def send_confirmation(world: World) -> str:
     """Send D-4 for a load that is proven; return the Message-ID.
 
@@ -42,7 +53,22 @@ def send_confirmation(world: World) -> str:
     return deliver(world, "d-4", report.confirmation(world), ask=True)
 
 
-def deliver(world: World, what: str, mail: Mail, *, ask: bool) -> str:
+class Outbox(Protocol):
+    """What a delivery needs of the world."""
+
+    @property
+    def state(self) -> Place: ...
+    @property
+    def mailer(self) -> Mailer: ...
+    @property
+    def mail_to(self) -> str: ...
+    @property
+    def now(self) -> float: ...
+    @property
+    def say(self) -> Callable[[str], None]: ...
+
+
+def deliver(world: Outbox, what: str, mail: Mail, *, ask: bool) -> str:
     """Send a mail once; a delivery that was recorded is not repeated."""
     name = f"deliveries/{what}"
     new: dict[str, Any] = {
@@ -65,7 +91,11 @@ def deliver(world: World, what: str, mail: Mail, *, ask: bool) -> str:
     world.state.write_json(name, {**entry, "intended": True, "asked": False})
     try:
         world.mailer.send(
-            to=world.mail_to, subject=mail.subject, text=mail.text, message_id=entry["message_id"]
+            to=world.mail_to,
+            subject=mail.subject,
+            text=mail.text,
+            message_id=entry["message_id"],
+            attachments=mail.attachments,
         )
     except MailNotSent:
         world.state.write_json(name, entry)

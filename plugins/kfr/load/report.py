@@ -1,20 +1,15 @@
 """What a load says of itself when it is over, and the words of its mails: figures, never an identifier."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from kfr.load import arrivals, extract, mirror, planning, verification
 from kfr.load.journal import Single
+from kfr.load.papers import CONFIRMATION, NOTICE, Language, Mail, write_mail
 from kfr.load.planning import Plan
 from kfr.load.world import World
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mail:
-    """A mail's own words."""
-
-    subject: str
-    text: str
+GATE = "gate.json"  # in the run's folder: open tasks of the guide in spite of which a person started it
 
 
 def build(world: World) -> dict[str, Any]:
@@ -28,7 +23,7 @@ def build(world: World) -> dict[str, Any]:
         report |= {"plan": asdict(plan), "files": _files(world, plan)}
         singles = world.journal.singles(world.run.key)
         report["single_additions"] = int((singles[:, 1] != Single.INTENDED).sum())
-    for part in ("removals", "proof"):
+    for part in ("removals", "proof", "gate"):
         if place.exists(f"{part}.json"):
             report[part] = place.read_json(f"{part}.json")
     held = mirror.read(world)
@@ -37,52 +32,34 @@ def build(world: World) -> dict[str, Any]:
     return report
 
 
-def notice(world: World, plan: Plan, day: str) -> Mail:
-    """The notice that over 100,000 relationships will be loaded in a day, in Norwegian."""
-    f = plan.forecast
-    return Mail(
-        subject=f"Varsel om innlasting i Kundeforholdsregisteret {day}, org.nr. {world.settings.fid}",
-        text=f"""Hei,
-
-Vi varsler om at vi {day} laster over 100 000 kundeforhold inn i Kundeforholdsregisteret.
-
-Organisasjonsnummer: {world.settings.fid}
-Miljø: {_environment(world)}
-Kundeforhold som sendes {day}: {_number(f.rows_by_day[day])}
-Kundeforhold i alt: {_number(f.rows)}, fordelt på {f.files} filer
-Beregnet ferdig lastet: {f.ends_at}
-
-Denne meldingen er sendt automatisk.
-""",
-    )
+def notice(world: World, plan: Plan, day: str, language: Language = "no") -> Mail:
+    """The notice that over 100,000 relationships will be loaded in a day."""
+    forecast = plan.forecast
+    values = {
+        "day": day,
+        "fid": world.settings.fid,
+        "environment": _environment(world, language),
+        "rows_that_day": _number(forecast.rows_by_day[day]),
+        "rows": _number(forecast.rows),
+        "files": forecast.files,
+        "hours": f"{forecast.hours:.1f}",
+        "ends_at": forecast.ends_at,
+    }
+    return write_mail(world.papers, NOTICE, language, values)
 
 
-def confirmation(world: World) -> Mail:
-    """D-4: all relationships are loaded and checked, in Norwegian."""
+def confirmation(world: World, language: Language = "no") -> Mail:
+    """D-4: all relationships are loaded and checked."""
     proof = verification.read(world)
-    files = _files(world, planning.read(world))
-    sampled = sum(s.sampled for s in proof.strata)
-    certainty = (
-        "Alle er kontrollert ved oppslag."
-        if proof.wrong_at_most == 0
-        else f"Ingen avvik i stikkprøven betyr med 95 % sikkerhet at høyst {_number(proof.wrong_at_most)} "
-        "kundeforhold kan være feil."
-    )
-    return Mail(
-        subject=f"D-4: Kundeforhold er lastet inn, org.nr. {world.settings.fid}",
-        text=f"""Hei,
-
-Vi bekrefter at alle kundeforhold er lastet inn i Kundeforholdsregisteret (oppgave D-3).
-
-Organisasjonsnummer: {world.settings.fid}
-Miljø: {_environment(world)}
-Kundeforhold lastet inn: {_number(proof.holds)}
-Filer: {len(files)}
-Kontrollert ved oppslag: {_number(sampled)}, avvik etter retting: 0. {certainty}
-
-Denne meldingen er sendt automatisk da kontrollen var ferdig.
-""",
-    )
+    values = {
+        "fid": world.settings.fid,
+        "environment": _environment(world, language),
+        "loaded": _number(proof.holds),
+        "files": len(_files(world, planning.read(world))),
+        "sampled": _number(sum(stratum.sampled for stratum in proof.strata)),
+        "wrong_at_most": _number(proof.wrong_at_most) if proof.wrong_at_most else "",
+    }
+    return write_mail(world.papers, CONFIRMATION, language, values)
 
 
 def table(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -96,6 +73,8 @@ def table(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("single additions", report.get("single_additions", 0))]
     rows += [(f"removals {name}", n) for name, n in report.get("removals", {}).items()]
     proof = report.get("proof", {})
+    if gate := report.get("gate"):
+        rows += [(f"started although open: {', '.join(gate['open'])}", f"{gate['by']}: {gate['reason']}")]
     rows += [("look-ups of the proof", proof.get("look_ups", 0)), ("misses", proof.get("misses", 0))]
     return [(label, f"{value:,}" if isinstance(value, int) else str(value)) for label, value in rows]
 
@@ -120,7 +99,9 @@ def _files(world: World, plan: Plan) -> list[dict[str, Any]]:
     return [world.place.read_json(name) for name in names if world.place.exists(name)]
 
 
-def _environment(world: World) -> str:
+def _environment(world: World, language: Language) -> str:
+    if language == "en":
+        return world.settings.environment
     return "produksjon" if world.settings.environment == "production" else "test"
 
 

@@ -62,14 +62,18 @@ class Place:
             raise
 
     def read(self, name: str) -> bytes:
+        return self._seal.open(self.read_sealed(name), f"{self.scope}/{name}")
+
+    def read_sealed(self, name: str) -> bytes:
+        """The bytes as they lie there."""
         try:
-            sealed = (self._folder / name).read_bytes()
+            sealed: bytes = (self._folder / name).read_bytes()
         except FileNotFoundError:
             raise StateMissing(
                 f"{self.scope}/{name} is missing from the staging place (Variable kfr_staging). "
                 "If it was moved, put it back; if it belonged to a run that is over, trigger a new run."
             ) from None
-        return self._seal.open(sealed, f"{self.scope}/{name}")
+        return sealed
 
     def exists(self, name: str) -> bool:
         return (self._folder / name).exists()

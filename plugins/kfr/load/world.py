@@ -1,8 +1,9 @@
 """The world as a step sees it: everything that it may touch is handed in here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Literal, Protocol
 
 from kfr.clock import Clock
@@ -27,10 +28,21 @@ class MailNotSent(Retriable):
     """The mail server did not take the mail, and it is certain that it did not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that goes with a mail; ``media_type`` like ``text/html``."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
 class Mailer(Protocol):
     """Sends one mail. MailNotSent when it surely did not leave, OutcomeUnknown when it may have."""
 
-    def send(self, *, to: str, subject: str, text: str, message_id: str) -> None: ...
+    def send(
+        self, *, to: str, subject: str, text: str, message_id: str, attachments: Sequence[Attachment] = ()
+    ) -> None: ...
 
     def check(self) -> None: ...
 
@@ -70,6 +82,7 @@ class World:
     mail_to: str  # DSOP@bits.no in production
     run: Run
     say: Callable[[str], None]  # progress for a person; never an identifier
+    papers: Path = Path("include") / "papers"  # templates of the mails
 
     @property
     def state(self) -> Place:

@@ -20,17 +20,30 @@ SECRET_FIELDS = frozenset(
 
 
 class KfrReadinessOperator(KfrStepOperator):
-    """Fail in seconds, with the remedy, when anything that the load needs is not in place."""
+    """
+    Fail in seconds, with the remedy, when anything that the load needs is not in place.
 
-    def execute(self, context: Any) -> Any:
-        require_pool(context)
-        _require_masking()
-        return super().execute(context)
+    :param guide_task: the guide's task that this Dag carries out; what must be done before it is asked for.
+    """
 
-    def step(self, world: "World") -> list[str]:
+    def __init__(self, *, guide_task: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.guide_task = guide_task
+
+    def execute(self, context: Any) -> list[str]:
         from kfr.load.readiness import check
+        from kfr.onboarding.gate import MUST_BE_SAID, pass_gate
 
-        return check(world)
+        require_pool(context)
+        require_masking()
+        with self.world(context) as world:
+            institution = self.read_file(world)
+            if self.guide_task:
+                dag_run = context["dag_run"]
+                by = dag_run.triggering_user_name if dag_run.run_type == "manual" else None
+                reason = context["params"].get(MUST_BE_SAID) or ""
+                pass_gate(world, institution, self.guide_task, reason=reason, by=by)
+            return check(world)
 
 
 class KfrExtractOperator(KfrStepOperator):
@@ -78,9 +91,11 @@ class KfrAnnounceOperator(KfrStepOperator):
     """Tell Bits first when over 100,000 relationships go in a day. A dry run ends here."""
 
     def step(self, world: "World") -> list[str]:
-        from kfr.load.confirmation import announce_volume
+        from kfr.load.confirmation import announce_volume, preview_volume
 
         if world.run.dry_run:
+            for mail in preview_volume(world):
+                world.say(mail)
             raise AirflowSkipException("Dry run: nothing is sent. The plan is in the log and in XCom.")
         return announce_volume(world)
 
@@ -173,7 +188,8 @@ class KfrRemoveStagedFilesOperator(KfrStepOperator):
         return world.place.remove_all()
 
 
-def _require_masking() -> None:
+def require_masking() -> None:
+    """ConfigurationError unless Airflow masks the connection's secret fields."""
     names = conf.get("core", "sensitive_var_conn_names", fallback="")
     if missing := SECRET_FIELDS - {name.strip() for name in names.split(",")}:
         raise ConfigurationError(

@@ -1,8 +1,12 @@
 """The params and tags that the Dags share, so that the trigger form reads the same everywhere."""
 
+from collections.abc import Mapping
+from copy import copy
 from enum import StrEnum
 
 from airflow.sdk import Param
+
+from kfr.onboarding.institution import Institution
 
 
 class Tag(StrEnum):
@@ -14,7 +18,9 @@ class Tag(StrEnum):
     IMPACT_LOW = "impact:low"
 
 
-FIRST_LOAD_PARAMS = {
+NO_IDENTIFIER = r"^(?![\s\S]*\d{9})[\s\S]*$"
+
+LOAD_PARAMS = {
     "as_of": Param(
         None,
         type=["null", "string"],
@@ -35,7 +41,7 @@ FIRST_LOAD_PARAMS = {
         "",
         type="string",
         maxLength=500,
-        pattern=r"^(?![\s\S]*\d{9})[\s\S]*$",
+        pattern=NO_IDENTIFIER,
         title="Reason",
         description="Why this run; kept in the report. No identity numbers: nine or more digits are refused.",
     ),
@@ -43,8 +49,21 @@ FIRST_LOAD_PARAMS = {
     "warehouse_conn_id": Param("kfr_warehouse", type="string", title="Connection to the warehouse"),
 }
 
+FIRST_LOAD_PARAMS = {
+    **LOAD_PARAMS,
+    "start_despite": Param(
+        "",
+        type="string",
+        maxLength=500,
+        pattern=NO_IDENTIFIER,
+        title="Start although tasks of the guide are open",
+        description="In production only, and only by a person: why the load may start although something that must "
+        "be done before it is not. Kept in the report.",
+    ),
+}
+
 PERIODIC_PARAMS = {
-    **FIRST_LOAD_PARAMS,
+    **LOAD_PARAMS,
     "scope": Param(
         None,
         type=["null", "string"],
@@ -64,7 +83,7 @@ PERIODIC_PARAMS = {
 }
 
 RECONCILE_PARAMS = {
-    **FIRST_LOAD_PARAMS,
+    **LOAD_PARAMS,
     "full": Param(
         False,
         type="boolean",
@@ -72,3 +91,15 @@ RECONCILE_PARAMS = {
         description="Even if the sample shows nothing. A million customers at 20 look-ups a second take 14 hours.",
     ),
 }
+
+
+def params_of(institution: Institution, params: Mapping[str, Param]) -> dict[str, Param]:
+    """The params of a Dag of one institution: its own connections are the defaults.
+
+    Copies: a Param keeps the value that a run gave it, and would hand it to another Dag of the same process.
+    """
+    own = {"kfr_conn_id": institution.kfr_conn_id, "warehouse_conn_id": institution.warehouse_conn_id}
+    return {
+        name: Param(own[name], **param.schema) if name in own else copy(param)
+        for name, param in params.items()
+    }

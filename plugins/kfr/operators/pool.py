@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 POOL = "kfr_register"
 SEEN = "pool_slots"  # key in the task's own store
-READINESS = "KfrReadinessOperator"
+READINESS = frozenset({"KfrReadinessOperator", "KfrCheckOperator"})
 LOCAL_USER = "dag_test"  # `dag.test()` names this user: it has no scheduler and minds no pool
 
 
@@ -30,7 +30,7 @@ class PoolObserver:
         from airflow.state import TaskScope, get_state_backend
         from sqlalchemy.orm import object_session
 
-        asking = [task for task in dag_run.dag.tasks if task.task_type == READINESS] if dag_run.dag else []
+        asking = [task for task in dag_run.dag.tasks if task.task_type in READINESS] if dag_run.dag else []
         session = object_session(dag_run)  # the scheduler's own: what is written stands when the run starts
         if not asking or session is None:
             return

@@ -1,7 +1,8 @@
 """What every step of a load has in common as an Airflow operator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf
 
+from kfr.onboarding.institution import DEFAULT, Institution
 from kfr.register.errors import Fatal, KfrError, Refused
 
 if TYPE_CHECKING:
     from kfr.load.world import World
 
-SQL_FOLDER = Path("include") / "sql"
+INCLUDE_FOLDER = Path("include")
+SQL_FOLDER = INCLUDE_FOLDER / "sql"
+PAPERS = "papers"  # below include/
 FILES_AT_ONCE = 2  # so that the register never idles while one file is proven
 
 # What may be looked up at the same time: the files in flight and the arrivals. Each takes its share, so that
@@ -59,26 +63,61 @@ def retrying() -> dict[str, Any]:
     }
 
 
+def defaults_of(institution: Institution) -> dict[str, Any]:
+    """What every task of an institution's Dag is told, as the Dag's `default_args`."""
+    return {
+        "owner": "kfr",
+        "institution": institution.key,
+        "include": str(institution.include),
+        "sql_folder": str(institution.sql_folder),
+        "thresholds": dict(institution.thresholds),
+        **retrying(),
+    }
+
+
 class KfrStepOperator(BaseOperator):
     """
     Run one step of a load in the world of its run.
 
     :param sql_folder: folder of the warehouse's SQL files, relative to the Dag file's parent or absolute.
+    :param institution: key of the institution whose Dag this is.
+    :param include: folder of the institutions' files, the cases and the papers.
+    :param thresholds: the fields of `guards.Limits` that the institution sets itself.
     """
 
     share = 1.0  # of the connection's request rate
 
-    def __init__(self, *, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sql_folder: str | Path = SQL_FOLDER,
+        institution: str = DEFAULT,
+        include: str | Path = INCLUDE_FOLDER,
+        thresholds: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.sql_folder = str(sql_folder)
+        self.institution = institution
+        self.include = str(include)
+        self.thresholds = dict(thresholds or {})
 
     @contextmanager
     def world(self, context: Any) -> Iterator["World"]:
         """The world of this task, for the length of a step."""
         from kfr.hooks.world import world_of
 
-        with world_of(context, sql_folder=self.sql_folder, share=self.share, say=self.log.info) as world:
-            yield world
+        with world_of(context, sql_folder=self.sql_folder, share=self.share, say=self.log.info) as found:
+            limits = replace(found.run.limits, **self.thresholds)  # type: ignore[arg-type]
+            yield replace(found, papers=Path(self.include) / PAPERS, run=replace(found.run, limits=limits))
+
+    def read_file(self, world: "World") -> Institution:
+        """The institution's file as it is now; ConfigurationError when it has a flaw, or is not the register's."""
+        from kfr.onboarding.institution import find_institution
+
+        institution = find_institution(self.institution, Path(self.include))
+        institution.require_own_register(world.settings)
+        return institution
 
     def execute(self, context: Any) -> Any:
         """Run the step; what it returns goes to XCom, so it holds counts and labels only."""

@@ -75,7 +75,7 @@ class Settings:
             if name not in EXTRA_FIELDS:
                 raise _flaw(str(name), "is not a field of this connection", f"use {', '.join(EXTRA_FIELDS)}")
         environment = _environment(_text(extra, "environment"))
-        fid = _organisation_number("fid", _required(extra, "fid"))
+        fid = check_organisation_number("fid", _required(extra, "fid"))
         return cls(
             environment=environment,
             fid=fid,
@@ -128,7 +128,8 @@ def _environment(value: str | None) -> Environment:
     return cast("Environment", value)
 
 
-def _organisation_number(name: str, value: str) -> str:
+def check_organisation_number(name: str, value: str) -> str:
+    """Give the number back; ConfigurationError, naming the field, when it is none."""
     if not re.fullmatch(r"[0-9]{9}", value):
         raise _flaw(name, "is not an organisation number", "give the 9 digits without spaces")
     weighted = sum(

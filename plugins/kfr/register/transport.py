@@ -79,10 +79,11 @@ def _options(*, on_network: bool) -> dict[str, Any]:
         "headers": HEADERS,
         "follow_redirects": False,
         "trust_env": False,
-        "verify": _tls() if on_network else True,
+        "verify": tls_context() if on_network else True,
     }
 
 
 @cache  # costs 40 ms, and is the same for all
-def _tls() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """Whom every connection of this package trusts."""
     return httpx.create_ssl_context(trust_env=False)

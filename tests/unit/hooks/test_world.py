@@ -31,9 +31,9 @@ def test_outside_production_nobody_is_mailed_whom_the_variable_does_not_name(sta
 
 
 def test_in_production_bits_is_mailed_whatever_the_variable_says(stand):
-    from kfr.hooks.world import _mail_to
+    from kfr.hooks.world import mail_to
 
-    assert _mail_to("production") == BITS == "DSOP@bits.no"
+    assert mail_to("production") == BITS == "DSOP@bits.no"
 
 
 def test_a_run_is_what_its_params_and_the_installation_ask_for(stand, monkeypatch):

@@ -1,0 +1,92 @@
+"""The integration test as tasks: run, clean up, report, send on approval (ONB C-2, C-3)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from kfr.operators.papers import PREVIEW
+from kfr.operators.step import KfrStepOperator
+from kfr.register.errors import Fatal
+
+if TYPE_CHECKING:
+    from kfr.load.papers import Mail
+    from kfr.load.world import World
+
+
+class KfrTestEnvironmentOperator(KfrStepOperator):
+    """Refuse production, and read the cases: before anything is sent."""
+
+    def step(self, world: "World") -> dict[str, int]:
+        from kfr.onboarding.cases import read_cases
+        from kfr.onboarding.integration import require_test
+
+        require_test(world)
+        self.read_file(world)
+        cases = read_cases(Path(self.include))
+        for case in cases:
+            world.say(f"{case.id} {case.operation}: {case.title_en}; expected {case.expect}")
+        return {"cases": len(cases), "not_run": sum(bool(case.not_run) for case in cases)}
+
+
+class KfrRunCasesOperator(KfrStepOperator):
+    """Run every case; XCom gets the counts. A case that fails is told by the report, not by this task."""
+
+    def step(self, world: "World") -> dict[str, int]:
+        from kfr.hooks.kfr import tokens_of
+        from kfr.onboarding.cases import read_cases
+        from kfr.onboarding.integration import run_cases
+        from kfr.onboarding.integration_report import counts
+
+        if world.run.dry_run:
+            raise AirflowSkipException(
+                "Dry run: nothing is sent. The log of check_environment has the cases."
+            )
+        return counts(
+            run_cases(world, tokens_of(world.settings, world.clock), read_cases(Path(self.include)))
+        )
+
+
+class KfrCleanUpCasesOperator(KfrStepOperator):
+    """Remove everyone whom the cases registered, also when they broke off."""
+
+    def step(self, world: "World") -> int:
+        from kfr.onboarding.integration import clean_up
+
+        if world.run.dry_run:
+            raise AirflowSkipException("Dry run: nobody was registered.")
+        return clean_up(world)
+
+
+class KfrIntegrationReportOperator(KfrStepOperator):
+    """
+    Write the report, keep it in the state folder, and show the mail C-3 as it would be sent.
+
+    Fails when a case failed: such a test is not completed, and not mailed.
+    """
+
+    def execute(self, context: Any) -> str:
+        from kfr.load.papers import preview
+        from kfr.onboarding.completed_test import completed_test, keep
+
+        with self.world(context) as world:
+            test = completed_test(world, self.read_file(world))
+            keep(world, test)
+            context["ti"].xcom_push(PREVIEW, preview(test.norwegian, test.english, world.mail_to))
+        if test.failed:
+            raise Fatal(
+                f"Cases that failed: {', '.join(test.failed)}. The report has answers and CorrelationIDs. Nothing is "
+                "mailed; when it is mended, trigger a new run."
+            )
+        return test.page
+
+
+class KfrSendReportOperator(KfrStepOperator):
+    """Mail the completed test once; XCom gets the Message-ID."""
+
+    def step(self, world: "World") -> str:
+        from kfr.load.confirmation import deliver
+        from kfr.onboarding.completed_test import completed_test
+
+        mail: Mail = completed_test(world, self.read_file(world)).norwegian
+        return deliver(world, f"c-3-{world.run.key}", mail, ask=True)
