@@ -37,7 +37,7 @@ def main() -> None:
         if not peers:
             print("polars, dlt and drt-core are not installed (bench/peers.txt): no peers were measured")
         most = max(options.agreements)
-        lines += _shown(others.measure_difference(most, options.rounds, folder))
+        lines += _shown(others.measure_difference(min(most, others.LARGEST_COMPARED), options.rounds, folder))
         lines += _shown(others.measure_register(options.calls, options.rounds, folder, port))
         lines += _shown(others.measure_virtual(min(most, others.LARGEST_VIRTUAL), folder))
         lines += _shown(others.measure_parsing(options.rounds, folder))

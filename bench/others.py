@@ -13,7 +13,7 @@ from bench.report import Line
 from bench.tables import arrow_file
 from tests import environment
 
-LARGEST_VIRTUAL = 5_000_000  # agreements
+LARGEST_COMPARED = LARGEST_VIRTUAL = 5_000_000  # rows
 LIMIT = 500.0  # requests a second
 TOKEN_CALLS = 10_000
 FILE_BYTES = 9_990_000

@@ -71,7 +71,8 @@ def load(rows: int) -> Generator[dict[str, Any]]:
         play._simple("acquire_register", [], play._acquire)
         play._simple("extract_relationships", ["acquire_register"], extract.extract_relationships)
         play._simple("plan_changes", ["extract_relationships"], lambda w: planning.plan(w, first_load=True))
-        play.states |= {"approve_changes": "success", "register_arrivals": "success"}
+        play._simple("approve_changes", ["plan_changes"], play._approve)
+        play.states["register_arrivals"] = "success"
         before, waited = clock.slept, clock.waiting
         asyncio.run(play._load())
         if play.errors:
