@@ -3,7 +3,7 @@
 #   make demo [DEFECT=1] [DEMO_ARGS=…]   a first load in Airflow against a simulated register
 #   make test [TEST_ARGS=…]              all tests, those with real Airflow processes too
 #   make lint                            ruff, mypy, import-linter
-#   make bench                           speed and memory
+#   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed
 #   make ui                              Airflow's own UI with everything in place
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
@@ -14,6 +14,7 @@ SEED ?= 1
 DEFECT ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
 UV_VERSION := 0.13.9
 VENV := .venv
@@ -22,6 +23,8 @@ UV := $(VENV)/bin/uv
 VENV_READY := $(VENV)/.uv-$(UV_VERSION)
 PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
+PEERS := .bench/peers
+PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench faults ui lock clean
@@ -43,8 +46,8 @@ lint: setup
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
 
-bench: setup
-	@$(RUN) -m bench
+bench: setup $(PEERS_READY)
+	@$(RUN) -m bench $(BENCH_ARGS)
 
 faults: setup
 	@$(RUN) -m tests.faults --runs $(N) --seed $(SEED)
@@ -57,12 +60,20 @@ lock: $(VENV_READY)
 		--all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Each step leaves a file, so that a second `make` has nothing to do. The package itself is installed last: `uv pip
 # sync` removes what the lock does not name (it leaves pip and uv, as they came with the environment).
 $(SETUP_READY): $(PACKAGES_READY) pyproject.toml
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+# What the package is measured against, apart from it. Where they do not install, the rest is measured without them.
+$(PEERS_READY): bench/peers.txt $(VENV_READY)
+	@echo "Installing what the package is measured against"
+	@mkdir -p .bench
+	@$(UV) venv --quiet --clear --python $(RUN) $(PEERS) && \
+		$(UV) pip install --quiet --python $(PEERS)/bin/python -r bench/peers.txt || rm -rf $(PEERS)
 	@touch $@
 
 $(PACKAGES_READY): $(VENV_READY) requirements.lock

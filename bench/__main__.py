@@ -1,71 +1,90 @@
-"""`make bench`: each heavy step in a process of its own, several rounds in turn, as a ratio to the floor.
+"""`make bench`: every figure of `docs/performance.md`, each as a ratio to its floor, measured in one run.
 
-Machines are noisy, so only the ratios of one run mean anything: the jobs take turns, and the median of the
-ratios of each round is shown. Process start and imports are not counted; peak memory is of the whole process.
+Machines are noisy, so only the ratios of one run mean anything: what is compared takes turns, and the median of the
+rounds' ratios is shown. Each measured thing runs in a process of its own. Peak memory is of that whole process.
 """
 
 import argparse
-import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from bench.jobs import JOBS
-from kfr.clock import SystemClock, oslo_today
-from tests import environment, postgres
-from tests.warehouse.generator import generate
-from tests.warehouse.loading import into_duckdb, into_postgres
+from bench import loads, others, tables
+from bench.report import Line, show, write
+from tests import postgres
 
-FLOOR = "copy_to_file"
+RESULTS = Path(__file__).resolve().parent / "results"
+PEERS = tables.CACHE / "peers"
 
 
 def main() -> None:
+    options = _parse()
+    lines: list[Line] = []
+    with tempfile.TemporaryDirectory(prefix="kfr-bench-") as name, _drain() as port:
+        folder = Path(name)
+        folder.chmod(0o755)
+        peers = PEERS if (PEERS / "bin" / "python").exists() else None
+        with postgres.running() as server:
+            for rows in options.agreements:
+                tables.CACHE.mkdir(exist_ok=True)
+                _generate(rows)
+                lines += _shown(
+                    loads.measure(rows, options.rounds, server, folder=folder, peers=peers, drain=port)
+                )
+        if not peers:
+            print("polars, dlt and drt-core are not installed (bench/peers.txt): no peers were measured")
+        most = max(options.agreements)
+        lines += _shown(others.measure_difference(min(most, others.LARGEST_COMPARED), options.rounds, folder))
+        lines += _shown(others.measure_register(options.calls, options.rounds, folder, port))
+        lines += _shown(others.measure_virtual(min(most, others.LARGEST_VIRTUAL), folder))
+        lines += _shown(others.measure_parsing(options.rounds, folder))
+    settings = f'BENCH_ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else ""
+    write(lines, options.results, f"{most // 1000}k-agreements", settings)
+    missed = [line.what for line in lines if line.reached is False]
+    print(
+        f"\n{sum(line.reached is True for line in lines)} goals reached, {len(missed)} not: {'; '.join(missed)}"
+    )
+    print(f"Written to {options.results}")
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--relationships", type=int, default=1_000_000)
+    parser.add_argument(
+        "--agreements",
+        type=lambda text: [int(number) for number in text.split(",")],
+        default=[1_000_000],
+        help="rows of the tables, separated by commas; in full: 1000000,5000000,20000000",
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kfr-bench-") as folder, postgres.running() as server:
-        database, dsn = Path(folder) / "warehouse.duckdb", server.create_database("warehouse")
-        agreements = generate(options.relationships, 1, oslo_today(SystemClock())).agreements
-        into_duckdb(agreements, database)
-        into_postgres(agreements, dsn)
-        env = _environment(Path(folder), dsn, database)
-        print(f"{len(agreements):,} rows, {options.relationships:,} relationships, {options.rounds} rounds\n")
-        rounds = [{name: _run(name, dsn, env) for name in JOBS} for _ in range(options.rounds)]
-    print(f"{'job':<28}{'median s':>10}{'rows/s':>12}{'peak MB':>9}{'against the floor':>19}")
-    for name in JOBS:
-        measured = [r[name] for r in rounds]
-        seconds = statistics.median(m["seconds"] for m in measured)
-        ratio = statistics.median(r[name]["seconds"] / r[FLOOR]["seconds"] for r in rounds)
-        rate, peak = measured[0]["rows"] / seconds, max(m["peak_mb"] for m in measured)
-        print(f"{name:<28}{seconds:>10.2f}{rate:>12,.0f}{peak:>9.0f}{ratio:>19.2f}")
+    parser.add_argument("--calls", type=int, default=2_000, help="single calls to the register in a round")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the table and the picture")
+    return parser.parse_args()
 
 
-def _run(name: str, dsn: str, env: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.jobs", name, dsn]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def _shown(lines: Sequence[Line]) -> Sequence[Line]:
+    show(lines)
+    sys.stdout.flush()
+    return lines
 
 
-def _environment(folder: Path, dsn: str, database: Path) -> dict[str, str]:
-    connections = {
-        "adbc": environment.adbc_warehouse(dsn),
-        "duckdb": environment.duckdb_warehouse(database),
-        "postgres": environment.postgres_warehouse(dsn),
-    }
-    made = {f"AIRFLOW_CONN_BENCH_{name.upper()}": json.dumps(c) for name, c in connections.items()}
-    return {
-        **os.environ,
-        **made,
-        "AIRFLOW_HOME": str(folder / "airflow"),
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-    }
+def _generate(rows: int) -> None:
+    """In a process of its own: this one stays small."""
+    code = f"from bench import tables; tables.arrow_file({rows})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tables.CACHE.parent)
+
+
+@contextmanager
+def _drain() -> Iterator[int]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.drain"], stdout=subprocess.PIPE, text=True, cwd=tables.CACHE.parent
+    ) as process:
+        try:
+            yield int(process.stdout.readline() if process.stdout else 0)
+        finally:
+            process.terminate()
 
 
 if __name__ == "__main__":

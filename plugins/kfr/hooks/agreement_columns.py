@@ -5,7 +5,7 @@ Import it inside functions: it loads pyarrow.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import NoneType
 from typing import Any
@@ -21,6 +21,10 @@ _FIELDS: "list[pa.Field[Any]]" = [
     pa.field("ended_on", pa.date32()),
 ]
 SCHEMA = pa.schema(_FIELDS)  # each may hold nulls
+
+Pick = Callable[
+    [Sequence[str], str], list[int]
+]  # the names of a result's columns, the SQL file: which are wanted
 
 _TEXT_WANTED = (
     "text is wanted. A number has lost its leading zeros: give the column that holds them, or pad it to the"
@@ -60,6 +64,11 @@ def as_agreements(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
         *(_as_date(*each, file) for each in zip(dates, SCHEMA.names[1:], strict=True)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def nothing_of(schema: pa.Schema) -> pa.RecordBatch:
+    """Make a batch of no rows."""
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def from_values(values: Sequence[Any], name: str, file: str) -> "pa.Array[Any]":

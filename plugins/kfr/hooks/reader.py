@@ -5,15 +5,18 @@ Import it inside functions: it loads pyarrow.
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from airflow.providers.common.sql.hooks.sql import DbApiHook
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Connection
 
 from kfr.hooks.agreement_columns import SCHEMA, as_agreements, pick_agreement, pick_first
 from kfr.hooks.driver_errors import connecting, reading
 from kfr.hooks.sessions import Session, session_on
 from kfr.register.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 
 class Reader:
@@ -65,7 +68,7 @@ class Reader:
 def write(conn_id: str, file: str, sql: str, rows: Sequence[tuple[str, str]]) -> None:
     """Run a statement with two bound parameters once for each pair, in one transaction."""
     with connecting(conn_id):
-        connection = _hook_of(conn_id).get_conn()
+        connection = _hook_of(BaseHook.get_connection(conn_id)).get_conn()
     try:
         with reading(conn_id, file), closing(connection.cursor()) as cursor:
             for row in rows:
@@ -78,7 +81,8 @@ def write(conn_id: str, file: str, sql: str, rows: Sequence[tuple[str, str]]) ->
 
 def placeholders_of(conn_id: str) -> list[str]:
     """Two bound parameters as the connection's driver writes them."""
-    hook = _hook_of(conn_id)
+    with connecting(conn_id):
+        hook = _hook_of(BaseHook.get_connection(conn_id))
     if "AdbcHook" in {base.__name__ for base in type(hook).__mro__} and hook.placeholder != "?":
         return ["$1", "$2"]
     return ["?" if "DuckDBHook" in {base.__name__ for base in type(hook).__mro__} else hook.placeholder] * 2
@@ -87,25 +91,38 @@ def placeholders_of(conn_id: str) -> list[str]:
 @contextmanager
 def open_reader(conn_id: str) -> Iterator[Reader]:
     """Connect, begin a snapshot if the database has one, and give it all back at the end."""
-    hook = _hook_of(conn_id)
-    with connecting(conn_id):
-        connection = hook.get_conn()
-    try:
+    with ExitStack() as opened:
         with connecting(conn_id):
-            session = session_on(hook, connection)
-        with ExitStack() as opened:
-            yield Reader(conn_id, session, opened)
-    finally:
-        with suppress(Exception):  # nothing was written; and the first error must not be hidden by one here
-            connection.close()
+            session = _session_of(conn_id, opened)
+        yield Reader(conn_id, session, opened)
 
 
-def _hook_of(conn_id: str) -> DbApiHook:
-    with connecting(conn_id):
-        hook = BaseHook.get_connection(conn_id).get_hook()
+def _session_of(conn_id: str, opened: ExitStack) -> Session:
+    connection = BaseHook.get_connection(conn_id)
+    if connection.conn_type == "adbc":
+        from kfr.hooks.adbc import AdbcOpened, AdbcSession
+
+        adbc = AdbcOpened(connection)
+        opened.callback(_close, adbc)
+        return AdbcSession(adbc.adbc_connection, numbered=connection.extra_dejson.get("placeholder") != "?")
+    hook = _hook_of(connection)
+    database = hook.get_conn()
+    opened.callback(_close, database)
+    return session_on(hook, database)
+
+
+def _close(connection: Any) -> None:
+    with suppress(Exception):  # nothing was written; and the first error must not be hidden by one here
+        connection.close()
+
+
+def _hook_of(connection: Connection) -> "DbApiHook":
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    hook = connection.get_hook()
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(
-            f"The connection {conn_id} is no SQL connection (its hook is {type(hook).__name__}):"
+            f"The connection {connection.conn_id} is no SQL connection (its hook is {type(hook).__name__}):"
             " choose a type whose hook is a DbApiHook, such as postgres, adbc or duckdb."
         )
     return hook

@@ -1,29 +1,25 @@
-"""An open connection to a warehouse, read into Arrow: by ADBC, by DuckDB, or by any DB-API cursor.
+"""An open connection to a warehouse, read into Arrow: by DuckDB or by any DB-API cursor (ADBC: ``adbc``).
 
 ``DbApiHook.run`` and its relatives are not used: they log the bound parameters. Import it inside
 functions: it loads pyarrow.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-from kfr.hooks.agreement_columns import from_values
+from kfr.hooks.agreement_columns import Pick, from_values, nothing_of
 from kfr.register.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
 ROWS_A_FETCH = 20_000  # some 4 MB as Python objects
-ADBC_BATCH_BYTES = 4 << 20  # the driver's 16 MB leave nothing to fetch ahead, and cost four times the memory
-BATCHES_AHEAD = 3
 DUCKDB_BATCH_ROWS = 131_072
 
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # PostgreSQL: first in a transaction
-
-Pick = Callable[[Sequence[str], str], list[int]]
 
 
 class Session(Protocol):
@@ -40,44 +36,16 @@ class Session(Protocol):
         """Run a statement and give its picked columns; the first batch comes even when there are no rows."""
 
 
-def session_on(hook: DbApiHook, connection: Any) -> Session:
+def session_on(hook: "DbApiHook", connection: Any) -> Session:
     """Begin to read on a connection of a hook, by the fastest way that its driver has."""
     kinds = {base.__name__ for base in type(hook).__mro__}  # the providers may not be installed
     if "AdbcHook" in kinds:
-        return AdbcSession(hook, connection)
+        from kfr.hooks.adbc import AdbcSession
+
+        return AdbcSession(connection.adbc_connection, numbered=hook.placeholder != "?")
     if "DuckDBHook" in kinds:
         return DuckDbSession(connection)
     return CursorSession(hook, connection)
-
-
-class AdbcSession:
-    """Arrow batches straight from the wire, fetched in a thread while the last ones are worked on."""
-
-    def __init__(self, hook: DbApiHook, connection: Any) -> None:
-        self._connection = connection
-        self._numbered = hook.placeholder != "?"  # AdbcHook itself writes $1, $2 unless told otherwise
-        self.one_snapshot = connection.adbc_get_info().get("vendor_name") == "PostgreSQL"
-        self._options = (
-            {"adbc.postgresql.batch_size_hint_bytes": ADBC_BATCH_BYTES} if self.one_snapshot else None
-        )
-        if self.one_snapshot:
-            with connection.cursor() as cursor:
-                cursor.execute(_SNAPSHOT)
-
-    def placeholders(self, count: int) -> str:
-        return ", ".join(f"${number}" if self._numbered else "?" for number in range(1, count + 1))
-
-    def read(
-        self, sql: str, file: str, pick: Pick, parameters: Sequence[str] = ()
-    ) -> Generator[pa.RecordBatch]:
-        with self._connection.cursor(adbc_stmt_kwargs=self._options) as cursor:
-            cursor.execute(sql, list(parameters) or None)
-            reader = cursor.fetch_record_batch()
-            positions = pick(reader.schema.names, file)
-            yield _nothing_of(reader.schema).select(positions)
-            with closing(_read_ahead(reader, cursor.adbc_cancel)) as batches:
-                for batch in batches:
-                    yield batch.select(positions)
 
 
 class DuckDbSession:
@@ -98,7 +66,7 @@ class DuckDbSession:
     ) -> Generator[pa.RecordBatch]:
         with self._reader_of(sql, file, parameters) as reader:
             positions = pick(reader.schema.names, file)
-            yield _nothing_of(reader.schema).select(positions)
+            yield nothing_of(reader.schema).select(positions)
             for batch in reader:
                 yield batch.select(positions)
 
@@ -122,7 +90,7 @@ class CursorSession:
     about it would name a type that the warehouse does not have.
     """
 
-    def __init__(self, hook: DbApiHook, connection: Any) -> None:
+    def __init__(self, hook: "DbApiHook", connection: Any) -> None:
         self._connection = connection
         self._placeholder = hook.placeholder
         # Without a name psycopg (2 and 3) takes the whole result into memory.
@@ -162,22 +130,6 @@ class CursorSession:
         return True
 
 
-def _read_ahead(reader: pa.RecordBatchReader, cancel: Callable[[], None]) -> Generator[pa.RecordBatch]:
-    """Fetch in one thread, a few batches ahead; tell the server when the rest is not wanted."""
-    with ThreadPoolExecutor(1, thread_name_prefix="kfr-warehouse") as thread:
-        ahead = deque(thread.submit(next, reader, None) for _ in range(BATCHES_AHEAD))
-        try:
-            while (batch := ahead.popleft().result()) is not None:
-                ahead.append(thread.submit(next, reader, None))
-                yield batch
-        except BaseException:
-            for fetch in ahead:
-                fetch.cancel()
-            with suppress(Exception):
-                cancel()  # or leaving would wait until the next batch has come
-            raise
-
-
 def _batch_of(
     rows: Sequence[Any], names: Sequence[str], positions: Sequence[int], file: str
 ) -> pa.RecordBatch:
@@ -185,10 +137,6 @@ def _batch_of(
         rows = [tuple(row.values()) for row in rows]
     columns = [from_values([row[at] for row in rows], names[at], file) for at in positions]
     return pa.RecordBatch.from_arrays(columns, names=[names[at] for at in positions])
-
-
-def _nothing_of(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _no_rows(file: str) -> ConfigurationError:

@@ -9,6 +9,7 @@ their agreements, so that they fold to their state now whatever the interval is.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -18,10 +19,13 @@ import pyarrow as pa
 
 from kfr.clock import oslo_today
 from kfr.load import watermark
+from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
-from kfr.relationships.identifiers import Bytes, Reason, classify, worlds
+from kfr.relationships.columns import take
+from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
+from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
@@ -59,9 +63,12 @@ class Extract:
     @property
     def customers(self) -> Ints:
         """Everyone of whom the extract says anything, sorted."""
-        said = [ids_of(self.active), ids_of(self.ended), self.waiting, self.tainted]
-        everyone: Ints = np.unique(np.concatenate(said))
-        return everyone
+        # Sorted, not np.unique: that hashes, which takes ten times as long for millions.
+        everyone = np.concatenate([ids_of(self.active), ids_of(self.ended), self.waiting, self.tainted])
+        everyone.sort()
+        first = np.ones(len(everyone), np.bool_)
+        np.not_equal(everyone[1:], everyone[:-1], out=first[1:])
+        return everyone[first]
 
 
 def extract_relationships(world: World) -> Extract:
@@ -109,15 +116,10 @@ def extract(
     """
     day = resolve_as_of(world, as_of)
     warehouse = world.warehouse
+    rejects, outside = _Rejects(), _Outside(days) if days else None
     with warehouse.changed_agreements(*days) if days else warehouse.agreements(day) as snapshot:
-        parts, rejects = [], _Rejects()
-        for batch in snapshot.batches():
-            read = a.read_agreements(batch)
-            rejects.keep(batch, read.reasons)
-            parts.append(read)
+        folded = a.fold_parts(_read(snapshot, rejects, outside), day_number(day))
         expected = snapshot.expected_rows
-    agreements = a.concatenate(parts)
-    folded = a.fold(agreements, day_number(day))
     if expected is not None and expected != folded.rows:
         raise CountMismatch(
             f"agreements.sql gave {folded.rows:,} rows where count_agreements.sql counted {expected:,}. "
@@ -138,7 +140,7 @@ def extract(
             "not_active": folded.rows_not_active,
             "rejected": folded.rows_rejected,
             "without_start": folded.without_start,
-            "outside": _outside(agreements, days) if days else 0,
+            "outside": outside.customers if outside else 0,
         },
         rejected=dict(folded.rejected_by_reason),
         worlds=_worlds(folded.active),
@@ -191,21 +193,22 @@ def _require_whole_customers(world: World, found: Extract) -> None:
         )
 
 
-def _outside(agreements: a.Agreements, days: tuple[date, date]) -> int:
-    """Customers of whom no agreement began or ended in the interval: entered late, or the query is too wide."""
-    first, last = map(day_number, days)
-    changed = ((agreements.starts >= first) & (agreements.starts <= last)) | (
-        (agreements.ends >= first) & (agreements.ends <= last)
-    )
-    known = agreements.ids != 0
-    everyone = np.unique(agreements.ids[known])
-    return len(everyone) - len(np.unique(agreements.ids[known & changed]))
+def _read(snapshot: Snapshot, rejects: "_Rejects", outside: "_Outside | None") -> Iterator[a.Agreements]:
+    for batch in snapshot.batches():
+        read = a.read_agreements(batch)
+        rejects.keep(batch, read.reasons)
+        if outside:
+            outside.see(read)
+        yield read
 
 
 def _worlds(active: Ints) -> dict[str, int]:
-    kinds, is_2032 = classify(ids_of(active))
-    found, counts = np.unique(worlds(kinds), return_counts=True)
-    return {str(int(w)): int(n) for w, n in zip(found, counts, strict=True)} | {"is_2032": int(is_2032.sum())}
+    counts, numbers_of_2032 = np.zeros(len(Population) + 1, np.int64), 0
+    for first in range(0, len(active), BLOCK_ROWS):
+        kinds, is_2032 = classify(ids_of(active[first : first + BLOCK_ROWS]))
+        counts += np.bincount(worlds(kinds), minlength=len(counts))
+        numbers_of_2032 += int(is_2032.sum())
+    return {str(int(w)): int(counts[w]) for w in Population if counts[w]} | {"is_2032": numbers_of_2032}
 
 
 def _write(world: World, name: str, extract_: Extract) -> None:
@@ -226,6 +229,31 @@ def sentence(result: Extract) -> str:
     )
 
 
+class _Outside:
+    """Customers of whom no agreement began or ended in an interval: entered late, or the query is too wide."""
+
+    def __init__(self, days: tuple[date, date]) -> None:
+        self._first, self._last = map(day_number, days)
+        self._everyone: list[Ints] = []
+        self._changed: list[Ints] = []
+
+    def see(self, part: a.Agreements) -> None:
+        changed = ((part.starts >= self._first) & (part.starts <= self._last)) | (
+            (part.ends >= self._first) & (part.ends <= self._last)
+        )
+        known = part.ids != 0
+        self._everyone.append(part.ids[known])
+        self._changed.append(part.ids[known & changed])
+
+    @property
+    def customers(self) -> int:
+        everyone, changed = (
+            np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
+            for parts in (self._everyone, self._changed)
+        )
+        return len(everyone) - len(changed)
+
+
 class _Rejects:
     """Refused rows as JSON lines, as they were read: the steward must find them in the source."""
 
@@ -233,15 +261,16 @@ class _Rejects:
         self._lines: list[str] = []
 
     def keep(self, batch: pa.RecordBatch, reasons: Bytes) -> None:
-        for position in np.flatnonzero(reasons)[: KEPT_REJECTS - len(self._lines)]:
-            customer, started, ended = (batch.column(i)[int(position)].as_py() for i in range(3))
+        positions = np.flatnonzero(reasons)[: KEPT_REJECTS - len(self._lines)]
+        columns = [take(batch.column(at), positions).to_pylist() for at in range(3)]
+        for customer, started, ended, reason in zip(*columns, reasons[positions].tolist(), strict=True):
             self._lines.append(
                 json.dumps(
                     {
                         "customer_id": customer,
                         "started_on": started and str(started),
                         "ended_on": ended and str(ended),
-                        "reason": Reason(int(reasons[position])).label,
+                        "reason": Reason(reason).label,
                     }
                 )
             )

@@ -113,7 +113,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     result = Plan(
         as_of=desired.as_of.isoformat(),
         fingerprint=world.staging.fingerprint(
-            *(f.encode() for f in fingerprints), singly.tobytes(), diff.remove.tobytes()
+            *(f.encode() for f in fingerprints), singly.data, diff.remove.data
         ),
         added=len(diff.add),
         singly=len(singly),
@@ -257,7 +257,7 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
 
 def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
     """Customers who were sent and not proven: found by a look-up, they need not be sent again."""
-    found = np.intersect1d(ids_of(held.possible), ids_of(desired.active))
+    found = np.intersect1d(ids_of(held.possible), ids_of(desired.active), assume_unique=True)
     return found if len(found) <= MOST_LOOKED_UP else mirror.NOTHING
 
 
@@ -313,7 +313,7 @@ def _judge(world: World, desired: extract.Extract, *, ours: int, held: int, remo
 
 def _register_not_empty(world: World, adds: Ints) -> tuple[list[Finding], int]:
     """Look a sample up before anything is sent: a first load expects to find nobody. Gives its size, too."""
-    positions = draw(len(adds), world.settings.sample_size, world.staging.fingerprint(adds.tobytes()))
+    positions = draw(len(adds), world.settings.sample_size, world.staging.fingerprint(adds.data))
     today = oslo_today(world.clock)
     hits = sum(world.finds(int(c), today, today) for c in ids_of(adds[positions]))
     world.say(f"Before the load: {hits} of {len(positions):,} sampled customers are in the register.")

@@ -7,7 +7,10 @@ to another name does not open.
 
 import hashlib
 import hmac
+import io
 import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,6 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from kfr.register.errors import Fatal
+
+Buffer = bytes | bytearray | memoryview
 
 MAGIC = b"KFR1"
 SALT_BYTES = 32
@@ -33,45 +38,75 @@ class Seal:
         self._key = staging_key
         self._fingerprint_key = _derive(staging_key, b"", b"kfr fingerprint")
 
-    def close(self, plain: bytes, name: str) -> bytes:
+    def close(self, plain: Buffer, name: str) -> bytes:
         """Seal `plain` under the associated name."""
+        return b"".join(self.close_in_chunks([plain], name))
+
+    def close_in_chunks(self, parts: Sequence[Buffer], name: str) -> Iterator[bytes]:
+        """Seal the parts, one after another, as one file; a chunk at a time, so that nothing is held twice."""
         salt = os.urandom(SALT_BYTES)
         cipher = AESGCM(_derive(self._key, salt, b"kfr seal"))
-        starts = range(0, max(len(plain), 1), CHUNK_BYTES)
-        chunks = [
-            cipher.encrypt(_nonce(i, i == len(starts) - 1), plain[at : at + CHUNK_BYTES], name.encode())
-            for i, at in enumerate(starts)
-        ]
-        return b"".join([MAGIC, salt, *chunks])
+        yield MAGIC + salt
+        chunks = _chunks([memoryview(part).cast("B") for part in parts if memoryview(part).nbytes])
+        number, chunk = 0, next(chunks, b"")
+        while True:
+            following = next(chunks, None)
+            yield cipher.encrypt(_nonce(number, following is None), chunk, name.encode())
+            if following is None:
+                return
+            number, chunk = number + 1, following
 
     def open(self, sealed: bytes, name: str) -> bytes:
         """Open what `close` made for the same name; StateDamaged otherwise."""
-        head = len(MAGIC) + SALT_BYTES
-        if sealed[: len(MAGIC)] != MAGIC or len(sealed) < head + TAG_BYTES:
-            raise StateDamaged(f"{name}: not a file that this package sealed, or cut short.")
-        cipher = AESGCM(_derive(self._key, sealed[len(MAGIC) : head], b"kfr seal"))
-        starts = range(head, len(sealed), CHUNK_BYTES + TAG_BYTES)
-        try:
-            chunks = [
-                cipher.decrypt(
-                    _nonce(i, i == len(starts) - 1), sealed[at : at + CHUNK_BYTES + TAG_BYTES], name.encode()
-                )
-                for i, at in enumerate(starts)
-            ]
-        except InvalidTag:
-            raise StateDamaged(
-                f"{name}: does not open. Either `staging_key` of the connection is not the key that it was "
-                "written with, or the file was changed, cut short or moved. Restore the key or the file."
-            ) from None
-        return b"".join(chunks)
+        return b"".join(self.open_in_chunks(io.BytesIO(sealed), name))
 
-    def fingerprint(self, *parts: bytes) -> str:
+    def open_in_chunks(self, sealed: BinaryIO, name: str) -> Iterator[bytes]:
+        """Open a sealed file a chunk at a time. Only when the last one has come is it known to be whole."""
+        head = sealed.read(len(MAGIC) + SALT_BYTES)
+        chunk = sealed.read(CHUNK_BYTES + TAG_BYTES)
+        if head[: len(MAGIC)] != MAGIC or len(chunk) < TAG_BYTES:
+            raise StateDamaged(f"{name}: not a file that this package sealed, or cut short.")
+        cipher = AESGCM(_derive(self._key, head[len(MAGIC) :], b"kfr seal"))
+        number = 0
+        while chunk:
+            following = sealed.read(CHUNK_BYTES + TAG_BYTES)
+            try:
+                plain = cipher.decrypt(_nonce(number, not following), chunk, name.encode())
+            except InvalidTag:
+                raise StateDamaged(
+                    f"{name}: does not open. Either `staging_key` of the connection is not the key that it was "
+                    "written with, or the file was changed, cut short or moved. Restore the key or the file."
+                ) from None
+            yield plain
+            number, chunk = number + 1, following
+
+    def fingerprint(self, *parts: Buffer) -> str:
         """HMAC-SHA256 as hex. A plain hash of few identifiers could be guessed; this needs the key."""
         code = hmac.new(self._fingerprint_key, digestmod=hashlib.sha256)
         for part in parts:
-            code.update(len(part).to_bytes(8, "big"))
+            code.update(memoryview(part).nbytes.to_bytes(8, "big"))
             code.update(part)
         return code.hexdigest()
+
+
+def _chunks(parts: Sequence[memoryview]) -> Iterator[Buffer]:
+    """Pieces of CHUNK_BYTES of the parts as one, the last one shorter; only what crosses a border is copied."""
+    begun = bytearray()
+    for part in parts:
+        at = 0
+        if begun:
+            at = CHUNK_BYTES - len(begun)
+            begun += part[:at]
+            if len(begun) < CHUNK_BYTES:
+                continue
+            yield begun
+            begun = bytearray()
+        whole = at + max(len(part) - at, 0) // CHUNK_BYTES * CHUNK_BYTES
+        for start in range(at, whole, CHUNK_BYTES):
+            yield part[start : start + CHUNK_BYTES]
+        begun += part[whole:]
+    if begun:
+        yield begun
 
 
 def _derive(key: bytes, salt: bytes, purpose: bytes) -> bytes:

@@ -14,14 +14,15 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
-from kfr.load.sealing import Seal
+from kfr.load.sealing import Buffer, Seal
 from kfr.register.errors import Fatal, Retriable
 from kfr.relationships.packing import Ints
 
@@ -45,34 +46,42 @@ class Place:
     def __repr__(self) -> str:
         return f"Place({self.scope})"
 
-    def write(self, name: str, plain: bytes) -> None:
+    def write(self, name: str, plain: Buffer | Sequence[Buffer]) -> None:
+        """Write a file, given whole or in parts."""
         path = self._folder / name
-        sealed = self._seal.close(plain, f"{self.scope}/{name}")
+        parts = [plain] if isinstance(plain, Buffer) else plain
+        chunks = self._seal.close_in_chunks(parts, f"{self.scope}/{name}")
         try:
             if isinstance(path, Path):
-                _replace(path, sealed)
+                _replace(path, chunks)
             else:
-                path.write_bytes(sealed)
+                path.write_bytes(b"".join(chunks))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                size = sum(memoryview(part).nbytes for part in parts)
                 raise StagingFull(
-                    f"No space left for {self.scope}/{name} ({len(sealed):,} bytes). "
+                    f"No space left for {self.scope}/{name} ({size:,} bytes). "
                     "Free space in the staging place (Variable kfr_staging) and clear this task."
                 ) from None
             raise
 
     def read(self, name: str) -> bytes:
-        return self._seal.open(self.read_sealed(name), f"{self.scope}/{name}")
+        return b"".join(self._chunks(name))
 
-    def read_sealed(self, name: str) -> bytes:
-        """The bytes as they lie there."""
+    def _chunks(self, name: str) -> Iterator[bytes]:
         try:
-            sealed: bytes = (self._folder / name).read_bytes()
+            path = self._folder / name
+            with path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes()) as sealed:
+                yield from self._seal.open_in_chunks(sealed, f"{self.scope}/{name}")
         except FileNotFoundError:
             raise StateMissing(
                 f"{self.scope}/{name} is missing from the staging place (Variable kfr_staging). "
                 "If it was moved, put it back; if it belonged to a run that is over, trigger a new run."
             ) from None
+
+    def read_sealed(self, name: str) -> bytes:
+        """The bytes as they lie there."""
+        sealed: bytes = (self._folder / name).read_bytes()
         return sealed
 
     def exists(self, name: str) -> bool:
@@ -100,12 +109,21 @@ class Place:
         return json.loads(self.read(name))
 
     def write_array(self, name: str, array: Ints) -> None:
-        buffer = io.BytesIO()
-        np.save(buffer, array.astype(np.int64, copy=False), allow_pickle=False)
-        self.write(name, buffer.getvalue())
+        values = np.ascontiguousarray(array, np.int64)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
+        self.write(name, [header.getvalue(), values.data])
 
     def read_array(self, name: str) -> Ints:
-        array: Ints = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+        chunks = self._chunks(name)
+        first = io.BytesIO(next(chunks))
+        np.lib.format.read_magic(first)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(first)
+        array = np.empty(shape, dtype)
+        content, filled = array.reshape(-1).view(np.uint8).data, 0
+        for chunk in chain([first.read()], chunks):
+            content[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
         return array
 
 
@@ -121,7 +139,7 @@ class Staging:
     def run(self, key: str) -> Place:
         return Place(self._root, self.seal, f"{self._base}/runs/{key}")
 
-    def fingerprint(self, *parts: bytes) -> str:
+    def fingerprint(self, *parts: Buffer) -> str:
         return self.seal.fingerprint(*parts)
 
 
@@ -131,13 +149,13 @@ def run_key(dag_id: str, run_id: str) -> str:
     return f"{plain}-{hashlib.sha256(f'{dag_id}/{run_id}'.encode()).hexdigest()[:12]}"
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

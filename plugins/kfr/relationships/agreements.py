@@ -6,7 +6,7 @@ that is still active: a chain goes on while the next agreement starts at the lat
 the furthest end so far.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,8 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kfr.relationships import identifiers
-from kfr.relationships.identifiers import Bytes, Flags, Reason
+from kfr.relationships.columns import Flags, nulls_of, values_of
+from kfr.relationships.identifiers import Bytes, Reason
 from kfr.relationships.packing import (
+    DAY_BITS,
     DAY_MASK,
     LAST_DAY,
     UNIX_OFFSET,
@@ -31,6 +33,7 @@ Days = npt.NDArray[np.int32]
 
 _NEVER = np.iinfo(np.int64).max  # until it is clipped: later than any start, however wrong that is
 
+BLOCK_ROWS = 1 << 16  # folded at a time
 BRIDGE_DAYS = 1  # from one agreement's end to the start of the next that continues it
 
 
@@ -86,12 +89,11 @@ def read_agreements(batch: pa.RecordBatch | pa.Table) -> Agreements:
     """
     customer_ids = _column(batch, "customer_id")
     try:
-        checked = identifiers.check(customer_ids)
+        ids, reasons = identifiers.read(customer_ids)
     except TypeError as error:
         raise ColumnError("customer_id", str(customer_ids.type), "text") from error
     starts = _read_days(batch, "started_on", UNKNOWN_DAY)
     ends = _read_days(batch, "ended_on", _NEVER)
-    reasons = checked.reasons.copy()
     for reason, found in (
         (Reason.ENDED_BEFORE_STARTED, (starts != UNKNOWN_DAY) & (ends < starts)),
         # An end before 1753 is no evidence that anything ended: some systems write 0001-01-01 for null.
@@ -99,7 +101,7 @@ def read_agreements(batch: pa.RecordBatch | pa.Table) -> Agreements:
     ):
         reasons[found & (reasons == Reason.ACCEPTED)] = reason
     return Agreements(
-        ids=checked.ids,
+        ids=ids,
         starts=np.clip(starts, UNKNOWN_DAY, LAST_DAY).astype(np.int32),
         ends=np.clip(ends, UNKNOWN_DAY, LAST_DAY).astype(np.int32),
         reasons=reasons,
@@ -107,7 +109,7 @@ def read_agreements(batch: pa.RecordBatch | pa.Table) -> Agreements:
 
 
 def concatenate(parts: Sequence[Agreements]) -> Agreements:
-    """The rows of all batches of one extract, for `fold` needs all rows of a customer together."""
+    """The rows of several batches of one extract as one; `fold_parts` takes less memory."""
     return Agreements(
         ids=np.concatenate([np.zeros(0, np.int64), *(part.ids for part in parts)]),
         starts=np.concatenate([np.zeros(0, np.int32), *(part.starts for part in parts)]),
@@ -122,30 +124,129 @@ def fold(agreements: Agreements, as_of: int) -> Folded:
     Of a chain whose first start is missing the relationship takes the earliest start known in the chain.
     ValueError for an `as_of` that is no day number.
     """
+    return fold_parts([agreements], as_of)
+
+
+def fold_parts(parts: Iterable[Agreements], as_of: int) -> Folded:
+    """Fold an extract that comes in parts, cut anywhere; each is let go once it is taken in. See `fold`."""
     if not UNKNOWN_DAY < as_of < LAST_DAY:
         raise ValueError(f"as_of must be a day number between {UNKNOWN_DAY} and {LAST_DAY}, not {as_of}")
-    accepted = agreements.reasons == Reason.ACCEPTED
-    begun = accepted & (agreements.starts <= as_of)
-    latest = _fold_begun(agreements, begun, as_of)
+    rows = _Rows(as_of)
+    for part in parts:
+        rows.add(part)
+    active, ended, waiting = [], [], []
+    without_start = rows_of_active = 0
+    for block in rows.sorted_blocks():
+        folded = _fold_block(block, as_of)
+        active.append(folded.active)
+        ended.append(folded.ended)
+        waiting.append(folded.waiting)
+        without_start += folded.without_start
+        rows_of_active += folded.rows_of_active
+    relationships = _join(active)
+    rejected = {
+        reason.label: int(rows.by_reason[reason]) for reason in Reason if reason and rows.by_reason[reason]
+    }
+    return Folded(
+        active=relationships,
+        ended=_join(ended),
+        waiting=_join(waiting),
+        tainted=np.unique(_join(rows.tainted)),
+        without_start=without_start,
+        rows_folded=rows_of_active - len(relationships),
+        rows_not_active=int(rows.by_reason[Reason.ACCEPTED]) - rows_of_active,
+        rows_rejected=sum(rejected.values()),
+        rejected_by_reason=rejected,
+    )
+
+
+class _Block(NamedTuple):
+    """All rows of some customers, sorted by customer and start."""
+
+    begun: Ints  # packed agreements
+    ends: Days  # of each; LAST_DAY while it runs
+    future: Ints  # packed agreements that have not begun
+
+
+class _Rows:
+    """The accepted rows of an extract, each as an integer or two.
+
+    Nothing that began by `as_of` can leave a gap behind an agreement that still runs, so its end does not
+    matter. That leaves only the few ended ones to be kept and sorted with their ends, at twice the price.
+    """
+
+    def __init__(self, as_of: int) -> None:
+        self._as_of = as_of
+        self._begun: list[Ints] = []  # packed, with one more bit: whether it is over
+        self._over: list[Ints] = []  # packed; those of them that are over, again
+        self._ends: list[Days] = []  # of these
+        self._future: list[Ints] = []
+        self.tainted: list[Ints] = []
+        self.by_reason = np.zeros(len(Reason), np.int64)
+
+    def add(self, part: Agreements) -> None:
+        self.by_reason += np.bincount(part.reasons, minlength=len(Reason))
+        accepted = part.reasons == Reason.ACCEPTED
+        begun = part.starts <= self._as_of
+        future = np.flatnonzero(accepted & ~begun)
+        begun &= accepted
+        over = begun & (part.ends <= self._as_of)
+        marked = pack(part.ids, part.starts)
+        self._future.append(marked[future])
+        self._over.append(marked[over])
+        self._ends.append(part.ends[over])
+        marked <<= 1
+        marked |= over
+        self._begun.append(marked[begun])
+        refused = part.ids[~accepted]
+        self.tainted.append(refused[refused != 0])
+
+    def sorted_blocks(self) -> Iterator[_Block]:
+        """All rows in blocks of whole customers: what is in between stays in the processor's cache."""
+        begun, over, ends = (_join(each) for each in (self._begun, self._over, self._ends))
+        future = np.sort(_join(self._future))
+        begun.sort()
+        ends = ends[np.argsort(over)]
+        del over
+        first = first_over = first_future = 0
+        while first < len(begun) or first_future < len(future):
+            beyond = min(first + BLOCK_ROWS, len(begun))
+            beyond_future = len(future)
+            if beyond < len(begun):  # the rest of the block's last customer belongs to it
+                next_customer = (int(begun[beyond]) >> (DAY_BITS + 1)) + 1
+                beyond = int(np.searchsorted(begun, next_customer << (DAY_BITS + 1)))
+            if beyond < len(begun):
+                beyond_future = int(np.searchsorted(future, next_customer << DAY_BITS))
+            marked = begun[first:beyond]
+            are_over = np.flatnonzero(marked & 1)
+            block_ends = np.full(len(marked), LAST_DAY, np.int32)
+            block_ends[are_over] = ends[first_over : first_over + len(are_over)]
+            yield _Block(marked >> 1, block_ends, future[first_future:beyond_future])
+            first, first_future, first_over = beyond, beyond_future, first_over + len(are_over)
+
+
+class _FoldedBlock(NamedTuple):
+    active: Ints
+    ended: Ints
+    waiting: Ints
+    without_start: int
+    rows_of_active: int
+
+
+def _fold_block(block: _Block, as_of: int) -> _FoldedBlock:
+    latest, future = _fold_begun(block.begun, block.ends), _first_starts(block.future)
     active = latest.ends > as_of
-    future = _first_starts(agreements, accepted & ~begun)
     at, known = _find(latest.ids, future.ids)
     continues = known.copy()
     continues[known] = ~active[at] & (future.starts[known] <= latest.ends[at] + BRIDGE_DAYS)
     ended = ~active
     ended[at[continues[known]]] = False
-    rows_of_active = int(latest.rows[active].sum()) + int(future.rows[known][active[at]].sum())
-    refused = ~accepted
-    return Folded(
+    return _FoldedBlock(
         active=pack(latest.ids[active], latest.starts[active]),
         ended=pack(latest.ids[ended], latest.starts[ended]),
-        waiting=np.sort(future.ids[continues | ~known]),
-        tainted=np.unique(agreements.ids[refused & (agreements.ids != 0)]),
+        waiting=future.ids[continues | ~known],
         without_start=int((latest.lacks_start & active).sum()),
-        rows_folded=rows_of_active - int(active.sum()),
-        rows_not_active=int(accepted.sum()) - rows_of_active,
-        rows_rejected=int(refused.sum()),
-        rejected_by_reason=_count_reasons(agreements.reasons[refused]),
+        rows_of_active=int(latest.rows[active].sum()) + int(future.rows[known][active[at]].sum()),
     )
 
 
@@ -167,12 +268,11 @@ class _Future(NamedTuple):
     rows: Ints
 
 
-def _fold_begun(agreements: Agreements, begun: Flags, as_of: int) -> _Latest:
+def _fold_begun(packed: Ints, ends: Days) -> _Latest:
     """Fold the agreements that have begun.
 
     If any of them runs on a later day, so does the last chain: whatever starts until then continues it.
     """
-    packed, ends = _sort_by_start(agreements, begun, as_of)
     # The furthest end so far: with the identifier in front, a new customer starts the maximum anew.
     furthest = (packed & ~DAY_MASK) | ends
     np.maximum.accumulate(furthest, out=furthest)
@@ -191,26 +291,7 @@ def _fold_begun(agreements: Agreements, begun: Flags, as_of: int) -> _Latest:
     return _Latest(ids, starts, starts_of(furthest[beyond - 1]), lacks_start, beyond - customers)
 
 
-def _sort_by_start(agreements: Agreements, begun: Flags, as_of: int) -> tuple[Ints, Days]:
-    """The agreements that have begun, packed and sorted, and the end of each; LAST_DAY while it runs.
-
-    Nothing that began by `as_of` can leave a gap behind an agreement that still runs, so its end does
-    not matter. That leaves only the few ended ones to be sorted with their ends, at twice the price.
-    """
-    over = begun & (agreements.ends <= as_of)
-    marked = pack(agreements.ids[begun], agreements.starts[begun])
-    marked <<= 1
-    marked |= over[begun]
-    marked.sort()
-    ends = np.full(len(marked), LAST_DAY, np.int32)
-    in_order = np.argsort(pack(agreements.ids[over], agreements.starts[over]))
-    ends[np.flatnonzero(marked & 1)] = agreements.ends[over][in_order]
-    marked >>= 1
-    return marked, ends
-
-
-def _first_starts(agreements: Agreements, future: Flags) -> _Future:
-    packed = np.sort(pack(agreements.ids[future], agreements.starts[future]))
+def _first_starts(packed: Ints) -> _Future:
     new_customer = _changes(ids_of(packed))
     customers = np.flatnonzero(new_customer)
     first = packed[customers]
@@ -240,9 +321,11 @@ def _find(ids: Ints, wanted: Ints) -> tuple[npt.NDArray[np.intp], Flags]:
     return at[known], known
 
 
-def _count_reasons(reasons: Bytes) -> dict[str, int]:
-    counts = np.bincount(reasons, minlength=len(Reason))
-    return {reason.label: int(counts[reason]) for reason in Reason if counts[reason]}
+def _join(parts: list[Any]) -> Any:
+    """The parts as one array; the list is emptied, so that they are not held beside it."""
+    joined = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    parts.clear()
+    return joined
 
 
 def _column(batch: pa.RecordBatch | pa.Table, name: str) -> Any:
@@ -257,18 +340,25 @@ def _column(batch: pa.RecordBatch | pa.Table, name: str) -> Any:
 def _read_days(batch: pa.RecordBatch | pa.Table, name: str, missing: int) -> Ints:
     """Day numbers, possibly outside the range; `missing` for a null."""
     column = _column(batch, name)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     if pa.types.is_null(column.type):
         return np.full(len(column), missing, np.int64)
     ticks_a_day = _ticks_a_day(name, column.type)
-    # Arrow casts a type only to an integer of its own width.
-    width = pa.int32() if pa.types.is_date32(column.type) else pa.int64()
-    ticks = column.cast(width).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    days: Ints = ticks // ticks_a_day
-    if (days * ticks_a_day != ticks).any():
-        raise ColumnError(name, f"{column.type} with a time of day", "a date")
+    nulls = nulls_of(column)
+    ticks: Ints = values_of(column, np.int32 if pa.types.is_date32(column.type) else np.int64).astype(
+        np.int64
+    )
+    if nulls is not None:
+        ticks[nulls] = 0  # what lies under a null is arbitrary
+    days = ticks
+    if ticks_a_day > 1:
+        days = ticks // ticks_a_day
+        if (days * ticks_a_day != ticks).any():
+            raise ColumnError(name, f"{column.type} with a time of day", "a date")
     days += UNIX_OFFSET
-    if column.null_count:
-        days[column.is_null().to_numpy(zero_copy_only=False)] = missing
+    if nulls is not None:
+        days[nulls] = missing
     return days
 
 

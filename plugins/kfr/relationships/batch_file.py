@@ -32,6 +32,7 @@ _ENTRY = np.dtype(
 )
 _ORGANISATION_OMITS = slice(0, 2)
 _UNDATED_OMITS = slice(11, 22)
+_SMALLEST_ENTRY = 10  # bytes: an organisation without a start
 
 _THREE_DIGITS = np.array([b"%03d" % number for number in range(1_000)])
 _FOUR_DIGITS = np.array([b"%04d" % number for number in range(10_000)])
@@ -49,13 +50,13 @@ def cut(packed: Ints, max_body_bytes: int = MAX_BODY_BYTES) -> list[Ints]:
     room = max_body_bytes - FRAME_BYTES + 1
     if room < _ENTRY.itemsize:
         raise ValueError(f"a request needs {FRAME_BYTES + _ENTRY.itemsize - 1} bytes for one entry")
-    ends = np.cumsum(_entry_bytes(packed))
     files = []
-    first, used = 0, 0
+    first = 0
     while first < len(packed):
-        beyond = int(np.searchsorted(ends, used + room, side="right"))
+        ends = np.cumsum(_entry_bytes(packed[first : first + room // _SMALLEST_ENTRY + 1]))
+        beyond = first + int(np.searchsorted(ends, room, side="right"))
         files.append(packed[first:beyond])
-        first, used = beyond, int(ends[beyond - 1])
+        first = beyond
     return files
 
 

@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kfr.relationships.columns import Flags, flags_of, nulls_of, take
 from kfr.relationships.packing import Ints
 
 Bytes = npt.NDArray[np.uint8]
-Flags = npt.NDArray[np.bool_]
 
 ORGANISATION_DIGITS = 9
 PERSON_DIGITS = 11
 FIRST_PERSON = 10**ORGANISATION_DIGITS  # as integers all organisations lie below, all persons above
-BLOCK_ROWS = 1 << 16  # judged at a time: what is in between stays in the processor's cache
+BLOCK_ROWS = 1 << 15  # judged at a time: what is in between stays in the processor's cache
 
 
 class World(IntEnum):
@@ -78,20 +78,29 @@ class Checked:
 
 
 def check(column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> Checked:
-    """Judge a column of text, row by row; ASCII blanks around an identifier do not count.
+    """Judge a column of text, row by row, and say what kind each identifier is; see `read`."""
+    ids, reasons = read(column)
+    kinds, is_2032 = classify(ids)
+    kinds[reasons != Reason.ACCEPTED] = 0
+    return Checked(ids=ids, kinds=kinds, is_2032=is_2032, reasons=reasons)
 
-    Takes string, large_string, string_view, dictionaries of these, and a column of nothing but nulls.
-    TypeError for any other type: as a number an identifier would have lost its leading zeros.
+
+def read(column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> tuple[Ints, Bytes]:
+    """The identifiers of a column of text (0 where refused) and the reasons (Reason), one a row.
+
+    ASCII blanks around an identifier do not count. Takes string, large_string, string_view, dictionaries of
+    these, and a column of nothing but nulls. TypeError for any other type: as a number an identifier would have
+    lost its leading zeros.
     """
     _require_text(column.type)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [_check_block(block) for chunk in chunks for block in _blocks(_as_plain_text(chunk))]
-    return Checked(
-        ids=_join([part.ids for part in parts], np.int64),
-        kinds=_join([part.kinds for part in parts], np.uint8),
-        is_2032=_join([part.is_2032 for part in parts], np.bool_),
-        reasons=_join([part.reasons for part in parts], np.uint8),
-    )
+    ids, reasons = np.zeros(len(column), np.int64), np.zeros(len(column), np.uint8)
+    first = 0
+    for block in (block for chunk in chunks for block in _blocks(_as_plain_text(chunk))):
+        rows = slice(first, first + len(block))
+        ids[rows], reasons[rows] = _read_block(block)
+        first = rows.stop
+    return ids, reasons
 
 
 def classify(ids: Ints) -> tuple[Bytes, Flags]:
@@ -101,9 +110,7 @@ def classify(ids: Ints) -> tuple[Bytes, Flags]:
     for first in range(0, len(ids), BLOCK_ROWS):
         block = slice(first, first + BLOCK_ROWS)
         persons = np.flatnonzero(ids[block] >= FIRST_PERSON)
-        verdict = _judge_persons(ids[block][persons])
-        kinds[block][persons] = verdict.kinds
-        is_2032[block][persons] = verdict.is_2032
+        kinds[block][persons], is_2032[block][persons] = _classify_persons(ids[block][persons])
     return kinds, is_2032
 
 
@@ -202,6 +209,11 @@ _SERIES_OF_BACK = np.left_shift(
 _FRONT = _weighted_remainders(3, 7, 6, 1, 8, 9) * 11 + _weighted_remainders(5, 4, 3, 2, 7, 6)
 _BACK = _weighted_remainders(4, 5, 2, 1, 0) * 11 + _weighted_remainders(5, 4, 3, 2, 1)
 _RULES = _read_check_digits()
+# For reading, which asks only whether a number is right: the remainders of a first half with a mark where its day
+# exists, and whether two halves meet a rule, by front * 128 + back.
+_DAY_EXISTS = 128
+_FRONT_WITH_DAY = _FRONT + (_DAY_KINDS != 0) * np.uint8(_DAY_EXISTS)
+_MEETS_A_RULE = np.pad(_RULES.reshape(121, 121) != _Rule.NONE, (0, 128 - 121)).ravel()
 _ORGANISATION_FRONT = _weighted_remainders(3, 2, 7, 6, 5)
 _ORGANISATION_BACK = _weighted_remainders(4, 3, 2, 1)
 _WORLDS = np.array(
@@ -212,40 +224,33 @@ _WORLDS = np.array(
 # --- judging integers ---------------------------------------------------------------------------
 
 
-class _Verdict(NamedTuple):
-    """Arrays of one length; kinds and is_2032 are 0 where the reason is not ACCEPTED."""
-
-    kinds: Bytes
-    is_2032: Flags
-    reasons: Bytes
-
-
-def _judge_persons(numbers: Ints) -> _Verdict:
-    """Judge numbers of 11 digits, whatever they are (below 10**11)."""
-    front = numbers // 100_000
-    back = numbers - front * 100_000
-    rules = _RULES[_FRONT[front].astype(np.uint16) * np.uint16(121) + _BACK[back]]
-    kinds = _DAY_KINDS[front]
-    known_century = _DAY_SERIES[front] & _SERIES_OF_BACK[back] != 0
-    right = (rules != _Rule.NONE) & (kinds != 0)
-    reasons = np.where(rules == _Rule.NONE, np.uint8(Reason.CHECK_DIGIT), np.uint8(Reason.IMPOSSIBLE_DATE))
-    return _Verdict(
-        kinds=kinds * right,
-        is_2032=right & ~((rules == _Rule.CLASSIC) & known_century),
-        reasons=reasons * ~right,
-    )
+def _judge_persons(front: Ints, back: Ints) -> Bytes:
+    """The reasons of numbers of 11 digits, given as their halves of 6 and 5."""
+    first_halves = _FRONT_WITH_DAY[front]
+    pairs = (first_halves & np.uint8(_DAY_EXISTS - 1)).astype(np.uint16)
+    pairs <<= 7
+    pairs |= _BACK[back]
+    reasons: Bytes = (first_halves < _DAY_EXISTS) * np.uint8(Reason.IMPOSSIBLE_DATE)
+    reasons[~_MEETS_A_RULE[pairs]] = Reason.CHECK_DIGIT
+    return reasons
 
 
-def _judge_organisations(numbers: Ints) -> _Verdict:
-    """Judge numbers of 9 digits, whatever they are (below 10**9)."""
+def _judge_organisations(numbers: Ints) -> Bytes:
+    """The reasons of numbers of 9 digits."""
     front = numbers // 10_000
     back = numbers - front * 10_000
     right = ((_ORGANISATION_FRONT[front] + _ORGANISATION_BACK[back]) % 11 == 0) & (numbers != 0)
-    return _Verdict(
-        kinds=right * np.uint8(Kind.ORGANISATION),
-        is_2032=np.zeros(len(numbers), np.bool_),
-        reasons=~right * np.uint8(Reason.CHECK_DIGIT),
-    )
+    reasons: Bytes = ~right * np.uint8(Reason.CHECK_DIGIT)
+    return reasons
+
+
+def _classify_persons(numbers: Ints) -> tuple[Bytes, Flags]:
+    """The kinds and the flags of numbers of 11 digits that are right."""
+    front = numbers // 100_000
+    back = numbers - front * 100_000
+    rules = _RULES[_FRONT[front].astype(np.uint16) * np.uint16(121) + _BACK[back]]
+    known_century = _DAY_SERIES[front] & _SERIES_OF_BACK[back] != 0
+    return _DAY_KINDS[front], ~((rules == _Rule.CLASSIC) & known_century)
 
 
 # --- reading text -------------------------------------------------------------------------------
@@ -273,46 +278,40 @@ def _blocks(chunk: Any) -> Iterator[Any]:
         yield chunk.slice(first, BLOCK_ROWS)
 
 
-def _join(parts: list[Any], dtype: type[np.generic]) -> Any:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype)
-
-
-def _check_block(block: Any) -> Checked:
-    checked = _check_untrimmed(block)
-    odd = np.flatnonzero(checked.reasons == Reason.NOT_DIGITS)
+def _read_block(block: Any) -> tuple[Ints, Bytes]:
+    ids, reasons = _read_untrimmed(block)
+    odd = np.flatnonzero(reasons == Reason.NOT_DIGITS)
     if len(odd):
-        again = _check_untrimmed(pc.ascii_trim_whitespace(block.take(pa.array(odd))))
-        checked.ids[odd] = again.ids
-        checked.kinds[odd] = again.kinds
-        checked.is_2032[odd] = again.is_2032
-        checked.reasons[odd] = again.reasons
-    return checked
+        ids[odd], reasons[odd] = _read_untrimmed(pc.ascii_trim_whitespace(take(block, odd)))
+    return ids, reasons
 
 
-def _check_untrimmed(block: Any) -> Checked:
-    """Judge a block of string or large_string in which a blank is as wrong as a letter."""
+def _read_untrimmed(block: Any) -> tuple[Ints, Bytes]:
+    """Read a block of string or large_string in which a blank is as wrong as a letter."""
     text, starts, lengths = _layout(block)
-    checked = Checked(
-        ids=np.zeros(len(block), np.int64),
-        kinds=np.zeros(len(block), np.uint8),
-        is_2032=np.zeros(len(block), np.bool_),
-        reasons=np.full(len(block), Reason.NOT_DIGITS, np.uint8),
-    )
-    checked.reasons[lengths == 0] = Reason.MISSING
-    for width, judge in ((PERSON_DIGITS, _judge_persons), (ORGANISATION_DIGITS, _judge_organisations)):
-        rows = np.flatnonzero(lengths == width)
-        numbers, are_digits = _read_numbers(text, starts[rows], width)
-        rows, numbers = rows[are_digits], numbers[are_digits]
-        verdict = judge(numbers)
-        checked.ids[rows] = numbers * (verdict.kinds != 0)
-        checked.kinds[rows] = verdict.kinds
-        checked.is_2032[rows] = verdict.is_2032
-        checked.reasons[rows] = verdict.reasons
-    others = np.flatnonzero((lengths != 0) & (lengths != PERSON_DIGITS) & (lengths != ORGANISATION_DIGITS))
+    # Most rows are persons, so all are read as such at first; the others are read again, by what they are.
+    ids, reasons = _read_persons(text, np.minimum(starts, len(text) - PERSON_DIGITS))
+    others = np.flatnonzero(lengths != PERSON_DIGITS)
     if len(others):
-        are_digits = pc.ascii_is_decimal(block.take(pa.array(others))).to_numpy(zero_copy_only=False)
-        checked.reasons[others[are_digits]] = Reason.WRONG_LENGTH
-    return checked
+        ids[others], reasons[others] = _read_others(block, others, text, starts[others], lengths[others])
+    ids[reasons != Reason.ACCEPTED] = 0
+    return ids, reasons
+
+
+def _read_others(
+    block: Any, rows: npt.NDArray[np.intp], text: Bytes, starts: Ints, lengths: Ints
+) -> tuple[Ints, Bytes]:
+    """Read the rows of a block that are not as long as a person's number."""
+    ids = np.zeros(len(rows), np.int64)
+    reasons = np.full(len(rows), Reason.NOT_DIGITS, np.uint8)
+    reasons[lengths == 0] = Reason.MISSING
+    organisations = np.flatnonzero(lengths == ORGANISATION_DIGITS)
+    ids[organisations], reasons[organisations] = _read_organisations(text, starts[organisations])
+    strange = np.flatnonzero((lengths != 0) & (lengths != ORGANISATION_DIGITS))
+    if len(strange):
+        are_digits = flags_of(pc.ascii_is_decimal(take(block, rows[strange])))
+        reasons[strange[are_digits]] = Reason.WRONG_LENGTH
+    return ids, reasons
 
 
 def _layout(block: Any) -> tuple[Bytes, Ints, Ints]:
@@ -322,19 +321,67 @@ def _layout(block: Any) -> tuple[Bytes, Ints, Ints]:
     # A slice shares its parent's buffers: its own rows begin at block.offset.
     offsets = np.frombuffer(offsets_buffer, offset_type)[block.offset :][: len(block) + 1].astype(np.int64)
     text = np.frombuffer(text_buffer or b"", np.uint8)
+    if len(text) < PERSON_DIGITS:
+        text = np.pad(text, (0, PERSON_DIGITS - len(text)))
     lengths = np.diff(offsets)
-    if block.null_count:
-        lengths[block.is_null().to_numpy(zero_copy_only=False)] = 0  # what lies under a null is arbitrary
+    nulls = nulls_of(block)
+    if nulls is not None:
+        lengths[nulls] = 0  # what lies under a null is arbitrary
     return text, offsets[:-1], lengths
 
 
-def _read_numbers(text: Bytes, starts: Ints, width: int) -> tuple[Ints, Flags]:
-    """The numbers of `width` digits at the starts, and whether each is made of ASCII digits only."""
-    numbers = np.zeros(len(starts), np.int64)
-    largest = np.zeros(len(starts), np.uint8)
-    for place in range(width):  # one place of all rows at a time: each pass runs along contiguous memory
-        digits = text[starts + place] - np.uint8(ord("0"))  # what is no digit wraps around to above 9
-        np.maximum(largest, digits, out=largest)
-        numbers *= 10
-        numbers += digits
-    return numbers, largest <= 9
+def _read_persons(text: Bytes, starts: Ints) -> tuple[Ints, Bytes]:
+    """Read 11 bytes at each start as a person's number; the numbers are arbitrary where they are refused."""
+    first, are_digits = _read_eight(text, starts)
+    last, last_are_digits = _read_eight(text, starts + (PERSON_DIGITS - 8))
+    are_digits &= last_are_digits
+    if not are_digits.all():
+        first[~are_digits] = last[~are_digits] = 0  # what is no digit would point beyond the tables
+    front, back = first // 100, last % 100_000
+    reasons = _judge_persons(front, back)
+    reasons[~are_digits] = Reason.NOT_DIGITS
+    front *= 100_000
+    front += back
+    return front, reasons
+
+
+def _read_organisations(text: Bytes, starts: Ints) -> tuple[Ints, Bytes]:
+    """Read 9 bytes at each start as an organisation number."""
+    first, are_digits = _read_eight(text, starts)
+    last, last_are_digits = _read_eight(text, starts + 1)
+    are_digits &= last_are_digits
+    numbers = (first * 10 + last % 10) * are_digits
+    reasons = _judge_organisations(numbers)
+    reasons[~are_digits] = Reason.NOT_DIGITS
+    return numbers, reasons
+
+
+_EVERY_BYTE = np.uint64(0x0101010101010101)
+_LOW_NIBBLES, _HIGH_NIBBLES = _EVERY_BYTE * np.uint64(0x0F), _EVERY_BYTE * np.uint64(0xF0)
+# Neighbours are joined, to 2, 4 and 8 digits: each step's mask, and its factor of 10, 100 or 10,000 for the left one
+# and 1 for the right one, which stands higher in the integer.
+_JOINS = (
+    (_LOW_NIBBLES, 10, 8),
+    (np.uint64(0x00FF00FF00FF00FF), 100, 16),
+    (np.uint64(0x0000FFFF0000FFFF), 10_000, 32),
+)
+
+
+def _read_eight(text: Bytes, starts: Ints) -> tuple[Ints, Flags]:
+    """The number in the 8 bytes at each start, and whether they all are ASCII digits.
+
+    The bytes of a row are worked on together, as one integer: that takes a few passes over the rows, not
+    several for each place.
+    """
+    windows = np.ndarray(len(text) - 7, "V8", text, strides=(1,))
+    digits = windows[starts].view("<u8")  # not take(), which would copy all windows first
+    # An ASCII digit is 0x30 to 0x39: its high nibble is 3, and still is when 6 is added.
+    nibbles = digits + _EVERY_BYTE * np.uint64(6)
+    nibbles &= _HIGH_NIBBLES
+    nibbles >>= np.uint64(4)
+    nibbles |= digits & _HIGH_NIBBLES
+    for mask, tens, bits in _JOINS:
+        digits &= mask
+        digits *= np.uint64(tens * 2**bits + 1)
+        digits >>= np.uint64(bits)
+    return digits.view(np.int64), nibbles == _EVERY_BYTE * np.uint64(0x33)

@@ -183,10 +183,11 @@ def test_a_server_that_ends_the_connection_may_be_tried_again(way: str, warehous
 
 
 def test_a_sqlstate_is_passed_on_only_if_it_is_one(warehouse: Warehouses, monkeypatch: pytest.MonkeyPatch):
-    def execute(*_: object) -> None:
-        raise adbc_driver_manager.OperationalError("IO", status_code=10, sqlstate=IDENTIFIER)
+    class Broken(adbc_driver_manager.AdbcStatement):
+        def execute_query(self) -> None:
+            raise adbc_driver_manager.OperationalError("IO", status_code=10, sqlstate=IDENTIFIER)
 
-    monkeypatch.setattr("adbc_driver_manager.dbapi.Cursor.execute", execute)
+    monkeypatch.setattr("kfr.hooks.adbc.AdbcStatement", Broken)
     error = failure_of(warehouse("adbc"))
     assert isinstance(error, WarehouseError)
     assert error.code is None
