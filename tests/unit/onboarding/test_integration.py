@@ -2,6 +2,7 @@
 
 import io
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -95,6 +96,17 @@ def test_a_case_that_is_answered_otherwise_is_reported_as_failed(house, world, c
     assert result.actual.startswith(("503", "ikke klargjort"))
 
 
+@pytest.mark.parametrize(
+    ("case_id", "expected"),
+    [("REG-13", {"codes": ("KFR-002",)}), ("LOO-01", {"found": False}), ("LOO-04", {"found": True})],
+)
+def test_the_right_status_alone_is_not_enough(house, world, case_id, expected):
+    case = next(case for case in CASES if case.id == case_id)
+    otherwise = replace(case, expect=replace(case.expect, **expected))
+    assert play(world, [otherwise])[case_id].outcome == FAILED
+    assert play(world, [case])[case_id].outcome == PASSED
+
+
 @pytest.mark.parametrize("kind", [FaultKind.FILE_DROPPED, FaultKind.FILE_PARTLY_LOADED])
 def test_a_file_that_is_acknowledged_and_not_loaded_is_no_success(house, world, kind):
     house.simulator.faults.add(Fault(kind=kind, operation="register_file", nth=1))
@@ -130,8 +142,6 @@ def test_a_refused_file_is_not_waited_for(house, world):
 
 
 def test_production_is_refused_by_every_step_before_anything_is_sent(house, world):
-    from dataclasses import replace
-
     production = replace(world, settings=replace(world.settings, environment="production"))
     tokens = tokens_of(world.settings, world.clock)
     for step in (lambda: run_cases(production, tokens, CASES), lambda: clean_up(production)):

@@ -76,7 +76,7 @@ def occupy_staging(house):
 def unseal(house):
     from kfr.load.sealing import Seal
 
-    house.patch.setattr(Seal, "close_in_chunks", lambda self, parts, name: iter(parts))
+    house.patch.setattr(Seal, "close_in_chunks", lambda self, parts, name: iter([b"".join(parts)]))
     house.patch.setattr(Seal, "open_in_chunks", lambda self, sealed, name: iter([sealed.read()]))
 
 
