@@ -84,15 +84,15 @@ def open_state(world: World, *, first_load: bool) -> None:
                 "runbook."
             )
         world.state.write_json("institution", who)
-    elif not first_load and not world.state.exists("mirrored"):
-        raise Fatal(
-            "Nothing was ever loaded for this institution, so there is nothing to keep right. Run kfr_initial_load "
-            "first."
-        )
     elif world.state.read_json("institution") != who:
         raise InstitutionMismatch(
             "The state folder was written for another institution or environment than the connection names. "
             "Give each its own `fid` and environment, and do not move state folders between them."
+        )
+    elif not first_load and not world.state.exists("mirrored"):
+        raise Fatal(
+            "Nothing was ever loaded for this institution, so there is nothing to keep right. Run kfr_initial_load "
+            "first."
         )
 
 
