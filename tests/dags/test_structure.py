@@ -17,13 +17,16 @@ HEAVY = {"duckdb", "numpy", "pandas", "polars", "psycopg", "pyarrow"}
 READ_THE_DAG = """
 import importlib.util, json, sys
 import airflow.sdk  # its own modules are not this package's doing
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 calls = []
 sys.addaudithook(lambda event, _: calls.append(event) if event.startswith("socket.") else None)
 known = set(sys.modules)
 spec = importlib.util.spec_from_file_location("kfr_initial_load", sys.argv[1])
-module = importlib.util.module_from_spec(spec)
+module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+DagContext.current_autoregister_module_name = spec.name  # as Airflow finds the Dags of a file
 spec.loader.exec_module(module)
-retries = {task.task_id: task.retries for task in module.kfr_initial_load().tasks}
+[dag] = [dag for dag, _ in DagContext.autoregistered_dags]
+retries = {task.task_id: task.retries for task in dag.tasks}
 print(json.dumps({"modules": sorted(set(sys.modules) - known), "calls": calls, "retries": retries}))
 """
 
