@@ -100,6 +100,7 @@ def _options() -> dict[str, Any]:
         ),
         "reconcile_schedule": of("When kfr_reconcile runs: cron, in Norwegian time.", "0 10 * * 6", "string"),
         "compare_pause_seconds": of("Seconds between two stretches of look-ups in kfr_reconcile.", "30"),
+        "approval_hours": of("How long an approval is waited for; then the run fails.", "12", "float"),
         "shrink_percent": of("So much fewer customers than before, and a person is asked.", "20", "float"),
         "removals": of("More removals in a load, and a person is asked.", "500"),
         "removal_percent": of("The same as a share of all customers.", "2", "float"),

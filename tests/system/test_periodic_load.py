@@ -27,6 +27,7 @@ OPTIONS = {
     "lease_seconds": SHORTEST_RESCHEDULE_SECONDS,
     "retry_seconds": 5,
     "heartbeat_seconds": 20,
+    "approval_hours": 0.004,  # 14 seconds: nobody answers here
     "removals": 1_000,
     "removal_percent": 50,
     "reject_percent": 50,
@@ -43,6 +44,7 @@ class Filled:
     runs: list[dict[str, Any]]
     tasks: dict[str, list[dict[str, Any]]]  # by run
     events: list[dict[str, Any]]
+    unanswered: dict[Any, str | None]  # states of the tasks of a run that asked a person, and nobody answered
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +74,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
         api.wait_for_backfill(backfill, BACKFILL_SECONDS)
         api.wait_for_run(DAG, manual, RUN_SECONDS)
         runs = _wait_for_all(api)
+        events = running.events()[loaded_until:]
+        asking = api.trigger(DAG, {"approval": "always"})
+        api.wait_for_run(DAG, asking, RUN_SECONDS)
         yield Filled(
             installation=running,
             runs=runs,
             tasks={run["dag_run_id"]: api.task_instances(DAG, run["dag_run_id"]) for run in runs},
-            events=running.events()[loaded_until:],
+            events=events,
+            unanswered=api.task_states(DAG, asking),
         )
 
 
@@ -131,6 +137,12 @@ def test_one_run_at_a_time_wrote(filled):
         if event["kind"] in WRITES:
             at = datetime.fromisoformat(event["at"])
             assert sum(first <= at <= last for first, last in spans) == 1
+
+
+def test_an_approval_that_nobody_gives_in_time_fails_the_run_and_sends_nothing(filled):
+    assert filled.unanswered["approve_changes", -1] == "failed"
+    assert {filled.unanswered[writer, -1] for writer in WRITERS} == {"upstream_failed"}
+    assert filled.unanswered["release_register", -1] == "success"
 
 
 def _writing(tasks: list[dict[str, Any]]) -> tuple[datetime, datetime]:

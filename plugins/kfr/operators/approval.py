@@ -6,10 +6,11 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import RetryDecision, RetryPolicy
+from airflow.sdk.configuration import conf
 
 from kfr.operators.step import SQL_FOLDER
 
-RESPONSE_TIMEOUT = timedelta(hours=12)
+RESPONSE_HOURS = 12.0  # a plan of yesterday evening is not for today
 
 
 class KfrAnswerStandsPolicy(RetryPolicy):
@@ -41,7 +42,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
         super().__init__(
             subject="Approve the changes to Kundeforholdsregisteret",
             fail_on_reject=True,
-            response_timeout=RESPONSE_TIMEOUT,
+            response_timeout=timedelta(hours=conf.getfloat("kfr", "approval_hours", fallback=RESPONSE_HOURS)),
             retry_policy=KfrAnswerStandsPolicy(),
             **kwargs,
         )
