@@ -9,8 +9,10 @@ from kfr.relationships.identifiers import World
 HEALTHY: dict[str, Any] = {
     "rows": 120_000,
     "rows_rejected": 10,
+    "customers": 100_000,
     "desired": 100_000,
     "mirror": 100_000,
+    "population": 100_000,
     "removals": 20,
     "worlds": {World.ORGANISATION: 10_000, World.REAL_PERSON: 90_000},
     "numbers_of_2032": 0,
@@ -18,7 +20,8 @@ HEALTHY: dict[str, Any] = {
     "on": date(2026, 3, 2),
 }
 IN_TEST = {"environment": "test", "worlds": {World.ORGANISATION: 10_000, World.SYNTHETIC: 90_000}}
-FIRST_LOAD = {"mirror": 0, "removals": 0}
+FIRST_LOAD = {"mirror": 0, "population": 0, "removals": 0}
+INTERVAL = {"whole": False, "rows": 12, "rows_rejected": 0, "customers": 10, "desired": 8, "mirror": 9}
 
 
 def find(**figures: Any) -> list[Finding]:
@@ -29,7 +32,7 @@ def codes_of(**figures: Any) -> list[str]:
     return [finding.code for finding in find(**figures)]
 
 
-@pytest.mark.parametrize("figures", [{}, IN_TEST, FIRST_LOAD, FIRST_LOAD | IN_TEST])
+@pytest.mark.parametrize("figures", [{}, IN_TEST, FIRST_LOAD, FIRST_LOAD | IN_TEST, INTERVAL])
 def test_a_healthy_load_passes_every_guard(figures):
     assert find(**figures) == []
 
@@ -41,7 +44,7 @@ def test_a_healthy_load_passes_every_guard(figures):
         ({"rows": 7, "rows_rejected": 7}, "all_rejected", Severity.STOPS),
         ({"desired": 79_999}, "shrunk", Severity.ASKS),
         ({"removals": 501}, "many_removals", Severity.ASKS),
-        ({"mirror": 1_000, "removals": 21}, "many_removals", Severity.ASKS),
+        ({"population": 1_000, "removals": 21}, "many_removals", Severity.ASKS),
         ({"rows_rejected": 1_201}, "many_rejects", Severity.ASKS),
         ({"worlds": {World.SYNTHETIC: 1}}, "mixed_worlds", Severity.STOPS),
         (IN_TEST | {"worlds": {World.REAL_PERSON: 1}}, "mixed_worlds", Severity.STOPS),
@@ -50,6 +53,9 @@ def test_a_healthy_load_passes_every_guard(figures):
             "mixed_worlds",
             Severity.STOPS,
         ),
+        (INTERVAL | {"outside_interval": 6}, "outside_interval", Severity.ASKS),
+        (INTERVAL | {"rows_rejected": 1_001}, "many_rejects", Severity.ASKS),
+        (INTERVAL | {"removals": 501}, "many_removals", Severity.ASKS),
         ({"numbers_of_2032": 1}, "numbers_of_2032", Severity.STOPS),
         ({"numbers_of_2032": 1, "on": date(2031, 12, 31)}, "numbers_of_2032", Severity.STOPS),
     ],
@@ -63,7 +69,9 @@ def test_each_guard_speaks_just_beyond_its_limit(figures, code, severity):
     [
         {"desired": 80_000},
         {"removals": 500},
-        {"mirror": 1_000, "removals": 20},
+        {"population": 1_000, "removals": 20},
+        INTERVAL | {"outside_interval": 5},
+        INTERVAL | {"rows_rejected": 1_000},
         {"rows_rejected": 1_200},
         {"numbers_of_2032": 1, "on": date(2032, 1, 1)},
         IN_TEST | {"numbers_of_2032": 1},
@@ -73,6 +81,13 @@ def test_each_guard_speaks_just_beyond_its_limit(figures, code, severity):
 )
 def test_what_equals_a_limit_still_passes(figures):
     assert find(**figures) == []
+
+
+@pytest.mark.parametrize(
+    "figures", [{"rows": 0, "customers": 0, "desired": 0}, {"rows_rejected": 12}, {"desired": 0}]
+)
+def test_an_interval_may_be_empty_or_small_or_hold_only_wrong_rows(figures):
+    assert find(**INTERVAL | figures) == []
 
 
 def test_an_empty_extract_over_a_mirror_stops_and_never_only_asks():
