@@ -38,20 +38,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def dag(airflow_db: None) -> Any:
-    """The Dag as Airflow reads it, without retries: a task that fails is seen to fail."""
+def dags(airflow_db: None) -> dict[str, Any]:
+    """The Dags as Airflow reads them, without retries: a task that fails is seen to fail."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
     from airflow.utils.session import create_session
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("retries", "arrivals_seconds", "lease_seconds"):
+        for name in ("retries", "arrivals_seconds", "lease_seconds", "compare_pause_seconds"):
             patch.setenv(f"AIRFLOW__KFR__{name.upper()}", "0")
         bag = BundleDagBag(dag_folder=ROOT / "dags", bundle_path=ROOT / "dags", bundle_name="dags-folder")
     with create_session() as session:
         DagBundlesManager().sync_bundles_to_db(session=session)
     sync_bag_to_db(bag, "dags-folder", None)
-    return bag.dags[DAG_ID]
+    return dict(bag.dags)
+
+
+@pytest.fixture(scope="session")
+def dag(dags: dict[str, Any]) -> Any:
+    return dags[DAG_ID]
 
 
 @pytest.fixture(scope="session")
