@@ -77,7 +77,7 @@ def test_who_is_left_over_enters_the_mirror_so_that_a_load_removes_him(loaded):
     left = int(customers_of(loaded)[0])
     loaded.end([left])
     found = compare(loaded)
-    assert (found.left_over, found.present) == (1, 12)
+    assert (found.left_over, found.present, found.other_start) == (1, 12, 0)
     assert left in loaded.proven
     loaded.run_through()
     assert left not in loaded.registered
@@ -123,6 +123,28 @@ def test_an_undated_relationship_is_found_and_needs_no_start(loaded):
     found = compare(loaded)
     assert (found.present, found.other_start) == (13, 0)
     assert start_of(loaded, int(undated)) is None
+
+
+def test_who_was_registered_without_a_date_keeps_the_day_of_loading_when_a_later_start_becomes_known(loaded):
+    undated = loaded.institution.new_customer()
+    loaded.institution.warehouse.agreements_held.append(Agreement(undated, None))
+    loaded.run_through()
+    load = loaded.next()
+    load.pass_days(10)
+    load.acquire()
+    (agreement,) = [a for a in load.institution.warehouse.agreements_held if a.customer == undated]
+    agreement.started = load.today - timedelta(days=3)
+    assert compare(load).other_start == 1  # in the register for ten days, by three that the warehouse has
+    assert start_of(load, int(undated)) is None
+
+
+def test_who_is_known_from_nowhere_and_is_there_is_held_without_a_start(loaded):
+    """As a customer of an old version whom the warehouse has forgotten."""
+    stranger = int(loaded.institution.new_customer())
+    loaded.world.register.register_one(stranger)
+    found = compare(loaded, np.union1d(customers_of(loaded), np.array([stranger])))
+    assert (found.present, found.left_over) == (13, 1)
+    assert start_of(loaded, stranger) is None
 
 
 def test_without_starts_each_customer_costs_one_look_up(loaded):
@@ -186,6 +208,9 @@ def test_another_question_begins_anew(loaded):
     comparison.look_up(loaded.world, asked, held)
     comparison.look_up(loaded.world, asked[:5], held)
     assert len(loaded.world.place.read_array("compared.rows")) == 5
+    before = looked_up(loaded)
+    comparison.look_up(loaded.world, asked[:5], held, starts=False)
+    assert looked_up(loaded) == before + 5
 
 
 def test_nobody_to_ask_for_is_an_answer_too(loaded):

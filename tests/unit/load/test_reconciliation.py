@@ -72,15 +72,23 @@ def test_who_should_not_be_there_and_is_makes_everyone_looked_up(loaded):
     assert int(gone[3]) not in loaded.registered
 
 
-def test_another_start_makes_the_starts_looked_up_too(loaded):
-    for customer in loaded.proven[:60]:
-        loaded.institution.simulator.plant_defect("other_start", customer)
-    lose(loaded, loaded.proven[70])
+def test_another_start_in_the_sample_makes_the_starts_looked_up_too(loaded):
+    late = loaded.proven[:60]
+    lose(loaded, *late)
+    for customer in late:
+        loaded.world.register.register_one(customer)  # there since today, where the warehouse says long ago
     assert compare(loaded.world, full=False, seconds=LONG)
     found = comparison.read(loaded.world)
     assert found
-    assert found.other_start == 0  # thirty days earlier: every day that the warehouse claims is covered
-    assert found.lost == 1
+    assert (found.other_start, found.lost) == (60, 0)
+
+
+def test_a_miss_alone_does_not_cost_a_second_look_up_of_everyone(loaded):
+    lose(loaded, *loaded.proven[:60])
+    before = len(loaded.calls("look_up"))
+    compare(loaded.world, full=False, seconds=LONG)
+    asked = [e.customer_id for e in loaded.calls("look_up")[before:]][-100:]
+    assert len(set(asked)) == 100  # the last hundred look-ups are of a hundred customers
 
 
 def test_a_person_may_ask_for_everyone_though_the_sample_is_right(loaded):
@@ -144,6 +152,7 @@ def test_a_dry_run_says_what_differs_and_leaves_the_mirror(loaded):
     assert compare(dry.world, full=False, seconds=LONG)
     assert dry.world.state.read("mirror") == before
     assert comparison.is_staged(dry.world)  # the plan of the dry run counts it
+    assert comparison.read(dry.world) is None
 
 
 def test_without_the_register_nothing_is_compared(loaded):

@@ -98,18 +98,22 @@ def test_one_start_not_taken_makes_all_of_them_looked_up(folder):
     assert (stratum(load).rows, stratum(load).sampled, stratum(load).start_not_corrected) == (8, 8, 8)
 
 
-def test_a_start_filed_for_one_registered_without_a_date_is_judged_by_the_days_around_it(folder):
-    """It began on the day of loading, after the start that is filed now: only the new start's day tells."""
-    for second_file, kept in (("changes_start", 0), ("keeps_start", 1)):
-        load = takes_starts(folder / second_file, second_file)
-        undated = load.institution.new_customer()
-        load.institution.warehouse.agreements_held.append(Agreement(undated, None))
-        loaded(load, 3)
-        (agreement,) = [a for a in load.institution.warehouse.agreements_held if a.customer == undated]
-        agreement.started = load.today - timedelta(days=30)
-        load = load.next()
-        load.run_through()
-        assert stratum(load).start_not_corrected == kept
+@pytest.mark.parametrize("days_ago", [30, 5], ids=["before the day of loading", "after it"])
+@pytest.mark.parametrize(("second_file", "kept"), [("changes_start", 0), ("keeps_start", 1)])
+def test_a_start_of_one_registered_without_a_date_is_judged_by_the_days_around_it(
+    folder, days_ago, second_file, kept
+):
+    """It began on the day of loading, which the mirror does not know."""
+    load = takes_starts(folder, second_file)
+    undated = load.institution.new_customer()
+    load.institution.warehouse.agreements_held.append(Agreement(undated, None))
+    loaded(load, 3)
+    load.pass_days(10)
+    (agreement,) = [a for a in load.institution.warehouse.agreements_held if a.customer == undated]
+    agreement.started = load.today - timedelta(days=days_ago)
+    load = load.next()
+    load.run_through()
+    assert stratum(load).start_not_corrected == kept
 
 
 def test_who_is_gone_from_the_register_ends_the_claim_and_is_added_by_the_next_load(folder):
