@@ -68,9 +68,13 @@ class Reader:
 def write(conn_id: str, file: str, sql: str, rows: Sequence[tuple[str, str]]) -> None:
     """Run a statement with two bound parameters once for each pair, in one transaction."""
     with connecting(conn_id):
-        connection = _hook_of(BaseHook.get_connection(conn_id)).get_conn()
+        hook = _hook_of(BaseHook.get_connection(conn_id))
+        connection = hook.get_conn()
     try:
-        with reading(conn_id, file), closing(connection.cursor()) as cursor:
+        alone = _is(hook, "DuckDBHook")  # commits each statement by itself, and its cursors are connections
+        with reading(conn_id, file), closing(connection if alone else connection.cursor()) as cursor:
+            if alone:
+                connection.begin()
             for row in rows:
                 cursor.execute(sql, row)
             connection.commit()
@@ -83,9 +87,7 @@ def placeholders_of(conn_id: str) -> list[str]:
     """Two bound parameters as the connection's driver writes them."""
     with connecting(conn_id):
         hook = _hook_of(BaseHook.get_connection(conn_id))
-    if "AdbcHook" in {base.__name__ for base in type(hook).__mro__} and hook.placeholder != "?":
-        return ["$1", "$2"]
-    return ["?" if "DuckDBHook" in {base.__name__ for base in type(hook).__mro__} else hook.placeholder] * 2
+    return ["$1", "$2"] if _is(hook, "AdbcHook") and hook.placeholder != "?" else [hook.placeholder] * 2
 
 
 @contextmanager
@@ -114,6 +116,10 @@ def _session_of(conn_id: str, opened: ExitStack) -> Session:
 def _close(connection: Any) -> None:
     with suppress(Exception):  # nothing was written; and the first error must not be hidden by one here
         connection.close()
+
+
+def _is(hook: "DbApiHook", kind: str) -> bool:
+    return kind in {base.__name__ for base in type(hook).__mro__}  # the provider may not be installed
 
 
 def _hook_of(connection: Connection) -> "DbApiHook":

@@ -95,7 +95,7 @@ class SqlWarehouse:
 
         result, customer_id = placeholders_of(self._conn_id)
         sql = self._render(REMOVAL_RESULTS, result=result, customer_id=customer_id)
-        if sql.strip() and results:
+        if sql.strip():
             write(self._conn_id, REMOVAL_RESULTS, sql, [(said, customer) for customer, said in results])
 
     def _reader(self) -> "AbstractContextManager[Reader]":

@@ -10,7 +10,7 @@ A run leaves one version behind, so old versions are old loads.
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -179,13 +179,16 @@ def is_readable(world: World) -> bool:
 
 
 def read_or_restart(world: World) -> Mirror:
-    """The mirror, or an empty one in place of one that is lost or damaged; versions go on from the highest."""
+    """The mirror, or an empty one in place of one that is lost or damaged; versions go on after the highest.
+
+    Its own version was never written, so that the next move writes one even if nobody is in the register.
+    """
     try:
         return read(world)
     except (StateMissing, StateDamaged):
         world.say("The mirror is lost or damaged: it is made anew from what the register answers.")
     versions = [int(found[1]) for n in world.state.names("mirrors") if (found := re.search(r"/(\d{8})\.", n))]
-    return Mirror(version=max(versions, default=0), proven=NOTHING, possible=NOTHING)
+    return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=NOTHING)
 
 
 def kept_starts(world: World) -> Ints:
@@ -216,6 +219,15 @@ def _version(state: Place, version: int) -> Mirror:
         proven=state.read_array(f"mirrors/{version:08d}.proven"),
         possible=state.read_array(f"mirrors/{version:08d}.possible"),
     )
+
+
+def _pointer(state: Place) -> dict[str, Any]:
+    """What the pointer says; nothing if it is lost or damaged, as while the mirror is made anew."""
+    try:
+        pointer: dict[str, Any] = state.read_json("mirror")
+    except (StateMissing, StateDamaged):
+        return {}
+    return pointer
 
 
 def _missing(world: World, file: str) -> Ints:
@@ -250,7 +262,7 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
 
 def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
     """Write the next version, unless nothing moved; of one run only the last version stays."""
-    pointer = world.state.read_json("mirror") if world.state.exists("mirror") else {}
+    pointer = _pointer(world.state)
     if pointer and not world.state.exists("mirrored"):
         world.state.write_json("mirrored", True)  # a worker died between the two
     unmoved = np.array_equal(proven, before.proven) and np.array_equal(possible, before.possible)

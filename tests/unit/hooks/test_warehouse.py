@@ -2,7 +2,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -164,6 +164,71 @@ def test_a_consumer_that_fails_is_not_hidden_by_the_closing(way: str, warehouse:
     with pytest.raises(ZeroDivisionError), warehouse(way).agreements(AS_OF) as snapshot:  # noqa: PT012
         for batch in snapshot.batches():
             assert batch.num_rows // 0
+
+
+# removals that the institution's own systems ask for
+
+ASKED = "SELECT customer_id FROM removals_asked WHERE result IS NULL OR result = 'waits' ORDER BY asked_on"
+TOLD = "UPDATE removals_asked SET result = {{ result }} WHERE customer_id = {{ customer_id }}"
+
+
+@pytest.fixture
+def queue(execute: Callable[[str, str], None]) -> Iterator[None]:
+    """A queue with four requests, in both databases; one of them has been answered."""
+    for way in ("postgres", "duckdb"):
+        execute(way, "CREATE TABLE removals_asked (customer_id text, asked_on date, result text)")
+        for number, customer in enumerate(["'01888888888'", "'017'", "NULL", "'01777777777'"], start=1):
+            answered = "'removed'" if number == 4 else "NULL"
+            execute(
+                way, f"INSERT INTO removals_asked VALUES ({customer}, DATE '2026-01-0{number}', {answered})"
+            )
+    yield
+    for way in ("postgres", "duckdb"):
+        execute(way, "DROP TABLE removals_asked")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_as_delivered_there_is_no_queue_and_nobody_is_asked(way: str, warehouse: Warehouses):
+    delivered = warehouse(way)
+    assert delivered.queued_removals() == []
+    delivered.record_removals([("01888888888", "removed")])  # and nobody wants to know
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_queue_gives_its_requests_and_is_told_what_became_of_them(
+    way: str, warehouse: Warehouses, queue: None
+):
+    built = warehouse(way, queued_removals=ASKED, removal_results=TOLD)
+    assert built.queued_removals() == ["01888888888", "017"]
+    built.record_removals([("01888888888", "removed"), ("017", "not_valid"), ("01999999999", "not_ours")])
+    assert built.queued_removals() == []
+    built.record_removals([("017", "waits")])
+    assert built.queued_removals() == ["017"]
+
+
+@pytest.mark.parametrize("way", ["adbc", "duckdb", "postgres"])
+def test_an_answer_that_fails_half_way_leaves_the_queue_as_it_was(
+    way: str, warehouse: Warehouses, queue: None, execute: Callable[[str, str], None]
+):
+    execute(way, "CREATE UNIQUE INDEX one_each ON removals_asked (result)")
+    built = warehouse(way, queued_removals=ASKED, removal_results=TOLD)
+    with pytest.raises(WarehouseError) as told:
+        built.record_removals([("01888888888", "customer"), ("017", "customer")])
+    assert "01888888888" not in str(told.value)
+    assert built.queued_removals() == ["01888888888", "017"]
+    assert told.value.__cause__ is None  # the driver's own words may hold a customer
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_queue_that_gives_no_text_is_refused(way: str, warehouse: Warehouses):
+    with pytest.raises(
+        ConfigurationError, match=r"queued_removals.sql must give one column of text: cast it"
+    ):
+        warehouse(way, queued_removals="SELECT 17").queued_removals()
+
+
+def test_the_results_of_nobody_are_not_written(warehouse: Warehouses):
+    warehouse("duckdb", removal_results="UPDATE no_such_table SET x = {{ result }}").record_removals([])
 
 
 def test_importing_the_hook_loads_neither_pandas_nor_pyarrow_nor_a_driver():

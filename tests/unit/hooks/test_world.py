@@ -47,11 +47,53 @@ def test_a_run_is_what_its_params_and_the_installation_ask_for(stand, monkeypatc
     assert (run.scope, run.compare_with, run.interval) == ("everyone", "mirror", None)
 
 
+MIDNIGHTS = (datetime(2026, 3, 1, 23, tzinfo=UTC), datetime(2026, 3, 2, 23, tzinfo=UTC))  # of Oslo
+DAYS = (date(2026, 3, 2), date(2026, 3, 3))
+
+
+def run_of_type(stand: Stand, run_type: str, interval=MIDNIGHTS, **params: object):
+    context = stand.context(**params)
+    context["dag_run"].run_type = run_type
+    context["dag_run"].data_interval_start, context["dag_run"].data_interval_end = interval
+    return run_of(context)
+
+
+def test_a_scheduled_run_is_about_everyone_and_trusts_the_mirror(stand):
+    run = run_of_type(stand, "scheduled")
+    assert (run.scope, run.compare_with, run.interval) == ("everyone", "mirror", None)
+
+
 def test_a_backfill_is_about_its_interval_and_asks_the_register(stand):
-    context = stand.context()
-    context["dag_run"].run_type = "backfill"
-    context["dag_run"].data_interval_start = datetime(2026, 3, 1, 23, tzinfo=UTC)  # midnight in Oslo
-    context["dag_run"].data_interval_end = datetime(2026, 3, 2, 23, tzinfo=UTC)
-    run = run_of(context)
-    assert (run.scope, run.compare_with) == ("interval", "register")
-    assert run.interval == (date(2026, 3, 2), date(2026, 3, 3))
+    run = run_of_type(stand, "backfill")
+    assert (run.scope, run.compare_with, run.interval) == ("interval", "register", DAYS)
+
+
+def test_a_scheduled_run_of_intervals_begins_at_the_watermark_and_not_at_its_own(stand):
+    """Days on which no load was proven would fall out between two intervals."""
+    run = run_of_type(stand, "scheduled", scope="interval")
+    assert (run.scope, run.compare_with, run.interval) == ("interval", "mirror", None)
+
+
+def test_a_manual_run_of_an_interval_is_about_the_interval_that_it_has(stand):
+    assert run_of_type(stand, "manual", scope="interval").interval == DAYS
+
+
+@pytest.mark.parametrize("run_type", ["manual", "asset_triggered"])
+def test_a_run_without_an_interval_begins_at_the_watermark(stand, run_type):
+    """Triggered over REST without a logical date, or by an asset."""
+    run = run_of_type(stand, run_type, (None, None), scope="interval")
+    assert (run.scope, run.interval) == ("interval", None)
+    assert run_of_type(stand, run_type, (None, None)).scope == "everyone"
+
+
+def test_a_person_may_ask_a_backfill_otherwise(stand):
+    run = run_of_type(stand, "backfill", scope="everyone", compare_with="mirror")
+    assert (run.scope, run.compare_with, run.interval) == ("everyone", "mirror", None)
+
+
+def test_the_days_of_an_interval_are_those_of_oslo(stand):
+    """04:00 in Norway, in summer: two days, although it is the evening before in many places."""
+    interval = (datetime(2026, 7, 1, 2, tzinfo=UTC), datetime(2026, 7, 2, 2, tzinfo=UTC))
+    assert run_of_type(stand, "backfill", interval).interval == (date(2026, 7, 1), date(2026, 7, 2))
+    late = (datetime(2026, 7, 1, 22, 30, tzinfo=UTC), datetime(2026, 7, 2, 22, 30, tzinfo=UTC))
+    assert run_of_type(stand, "backfill", late).interval == (date(2026, 7, 2), date(2026, 7, 3))

@@ -141,6 +141,33 @@ class OneLoad:
         mirror.record(self.world)
         return proof
 
+    def first(self) -> "OneLoad":
+        """A whole first load, to its end; the same load."""
+        self.load()
+        self.finish()
+        lease.release(self.world)
+        return self
+
+    def next(self, dag_id: str = "kfr_periodic_load", **asked: Any) -> "OneLoad":
+        """The next load of the same institution, periodic if not told otherwise."""
+        return self.with_run(dag_id=dag_id, run_id=f"manual__{next(self._numbers) + 1}", **asked)
+
+    def run_through(self) -> verification.Proof:
+        """A whole periodic load, to its end."""
+        for label in self.plan(first_load=False).labels:
+            self.send(label)
+        self.close_additions()
+        proof = self.finish()
+        lease.release(self.world)
+        return proof
+
+    def close_additions(self) -> None:
+        """As `close`, in a periodic load: who starts today goes singly, who arrives meanwhile waits for the next."""
+        arrivals.register_today(self.world)
+        for label in arrivals.close_arrivals(self.world, arrivals=False):
+            self.send(label)
+        self.settle()
+
     # what there is to see
 
     @property

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kfr.load import extract
-from kfr.load.extract import CountMismatch
+from kfr.load import extract, watermark
+from kfr.load.extract import CountMismatch, HalfCustomers
 from kfr.load.warehouse import WarehouseError
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError
@@ -121,6 +121,126 @@ def test_neither_sentence_nor_picture_of_an_extract_holds_a_customer(load):
     shown = f"{extracted(load)!r} {load.institution.said}"
     assert not [c for c in [*map(text_of, customers), BAD_CHECK_DIGIT] if c in shown]
     assert "4 rows, 3 active relationships" in shown
+
+
+def of_days(load: OneLoad, first: int, last: int) -> OneLoad:
+    """A run about the days from so many days ago to so many days ago."""
+    days = (load.today - timedelta(days=first), load.today - timedelta(days=last))
+    return load.with_run(scope="interval", interval=days)
+
+
+def test_an_interval_gives_whoever_changed_in_it_with_all_agreements_as_of_now(load):
+    load.join(3, days_ago=200)
+    new, gone, late = load.join(2, days_ago=10), load.join(1, days_ago=300), load.join(1, days_ago=300)
+    load.end(gone, on=load.today - timedelta(days=11))
+    held = load.institution.warehouse.agreements_held
+    for agreement in held:
+        if int(agreement.customer) in late:
+            agreement.recorded = load.today - timedelta(days=10)
+    held.append(
+        Agreement(text_of(new[0]), load.today - timedelta(days=400))
+    )  # not of the interval, and theirs
+    found = extracted(of_days(load, 11, 10))
+    assert ids_of(found.active).tolist() == sorted(new + late)
+    assert ids_of(found.ended).tolist() == gone
+    assert found.customers.tolist() == sorted(new + gone + late)
+    starts = dict(zip(ids_of(found.active).tolist(), starts_of(found.active).tolist(), strict=True))
+    assert starts[new[0]] == day_number(load.today - timedelta(days=400))
+    assert found.counts["outside"] == 1  # entered late: nothing of it began or ended in the interval
+    assert extract.read(load.world).days == found.days
+    assert f"Extracted who changed from {found.days[0]} to {found.days[1]}" in load.institution.said[-1]
+
+
+def test_an_old_interval_is_folded_to_the_state_of_today_and_not_of_then(load):
+    (customer,) = load.join(1, days_ago=50)
+    load.end([customer], on=load.today - timedelta(days=5))
+    found = extracted(of_days(load, 50, 49))
+    assert (found.active.size, ids_of(found.ended).tolist()) == (0, [customer])
+    assert found.as_of == load.today
+
+
+def test_nobody_is_outside_of_an_extract_of_everyone(load):
+    load.join(3, days_ago=200)
+    assert extracted(load).counts["outside"] == 0
+
+
+@pytest.mark.parametrize(("first", "last", "told"), [(1, 2, "Turn it around"), (-1, -2, "have begun")])
+def test_an_interval_that_cannot_be_is_refused(load, first, last, told):
+    with pytest.raises(ConfigurationError, match=told):
+        extracted(of_days(load, first, last))
+
+
+def test_an_interval_may_reach_into_the_days_to_come(load):
+    """The run of today has tomorrow as its end."""
+    new = load.join(2, days_ago=0)
+    assert ids_of(extracted(of_days(load, 0, -1)).active).tolist() == new
+
+
+def test_before_anything_is_proven_the_interval_is_everyone(load):
+    old = load.join(2, days_ago=200)
+    found = extracted(load.with_run(scope="interval"))
+    assert (found.days, ids_of(found.active).tolist()) == (None, old)
+    assert any("reading everyone" in said for said in load.institution.said)
+
+
+def test_an_interval_begins_seven_days_before_the_last_proven_load(load):
+    """What is entered late by less than that is found; a load of everyone finds the rest."""
+    load.join(1, days_ago=200)
+    watermark.follow(load.world, extracted(load))
+    proven = load.today
+    load.pass_days(3)
+    old, edge = load.join(1, days_ago=11), load.join(1, days_ago=10)
+    found = extracted(load.with_run(scope="interval"))
+    assert found.days == (proven - timedelta(days=7), load.today)
+    assert ids_of(found.active).tolist() == edge
+    assert old[0] not in found.customers
+
+
+def test_a_clock_that_went_back_does_not_turn_the_interval_around(load):
+    watermark.follow(load.world, replace(extracted(load), as_of=load.today + timedelta(days=30)))
+    assert extract.interval(load.with_run(scope="interval").world) == (
+        load.today - timedelta(days=7),
+        load.today,
+    )
+
+
+class _OnlyWhatChanged:
+    """A query for an interval that gives the changed agreements and leaves out the others."""
+
+    def __init__(self, load: OneLoad) -> None:
+        self._load = load
+        self.agreements_of = load.institution.warehouse.agreements_of
+
+    @contextmanager
+    def changed_agreements(self, first: date, last: date) -> Iterator[MemorySnapshot]:
+        held = self._load.institution.warehouse.agreements_held
+        yield MemorySnapshot([a for a in held if first <= (a.ended or a.started) <= last], None)
+
+
+def test_a_query_that_gives_half_customers_is_found_out_before_anything_is_sent(load):
+    (customer,) = load.join(1, days_ago=100)
+    load.end([customer], on=load.today - timedelta(days=1))
+    held = load.institution.warehouse.agreements_held
+    held.append(Agreement(text_of(customer), load.today - timedelta(days=50)))  # goes on: a customer still
+    world = with_warehouse(of_days(load, 2, 0), _OnlyWhatChanged(load))
+    with pytest.raises(HalfCustomers, match="disagree about 1 of 1 customers") as told:
+        extract.extract_relationships(world)
+    assert text_of(customer) not in str(told.value)
+
+
+def test_half_customers_are_found_among_many_by_asking_for_some(load, monkeypatch):
+    monkeypatch.setattr(extract, "CHECKED_CUSTOMERS", 10)
+    customers = load.join(50, days_ago=100)
+    load.end(customers, on=load.today - timedelta(days=1))
+    held = load.institution.warehouse.agreements_held
+    held += [Agreement(text_of(c), load.today - timedelta(days=50)) for c in customers]
+    asked: list[int] = []
+    warehouse = _OnlyWhatChanged(load)
+    ask = warehouse.agreements_of
+    warehouse.agreements_of = lambda ids: (asked.append(len(ids)), ask(ids))[1]
+    with pytest.raises(HalfCustomers, match="of 10 customers"):
+        extract.extract_relationships(with_warehouse(of_days(load, 2, 0), warehouse))
+    assert asked == [10]
 
 
 class _Broken:

@@ -219,6 +219,119 @@ def test_of_one_run_only_the_last_version_stays(began):
     assert {name[:16] for name in began.world.state.names("mirrors")} == {"mirrors/00000003"}
 
 
+def test_look_ups_move_the_mirror_and_what_proved_the_absent_proves_nothing_any_more(began):
+    sent(began, [5, 6], proven_at=1.0, run=began.run.key)
+    began.institution.clock.advance(3600)
+    held = mirror.record(began.world)
+    mirror.correct(began.world, held, present=packed([7], START), absent=np.array([6]))
+    assert (began.proven, began.possible) == ([5, 7], [])
+    mirror.record(began.world)
+    assert began.proven == [5, 7]  # the send that proved 6 is archived: it cannot bring 6 back
+    assert began.sends == []
+
+
+def test_look_ups_settle_what_was_only_possible(began):
+    sent(began, [5, 6], witnesses=(Witness(customer_id=5),))
+    held = mirror.record(began.world)
+    mirror.correct(began.world, held, present=packed([5], START), absent=np.array([6]))
+    assert (began.proven, began.possible) == ([5], [])
+
+
+def test_who_was_answered_as_removed_and_is_found_is_due_again(began):
+    queue = RemovalQueue.read(began.world.state)
+    queue.entries = {c: Entry(state=Removal.GONE, run="one", day=1) for c in (5, 6)}
+    queue.write()
+    mirror.correct(began.world, mirror.read(began.world), present=packed([5], START), absent=np.array([6]))
+    states = {c: e.state for c, e in RemovalQueue.read(began.world.state).entries.items()}
+    assert states == {5: Removal.DUE, 6: Removal.GONE}
+
+
+def test_a_start_that_was_kept_once_and_is_found_now_is_forgotten_as_kept(began):
+    filed, kept = packed([5, 6], START), packed([5, 6], date(2021, 1, 1))
+    began.world.state.write_array(mirror.KEPT_STARTS, np.column_stack([filed, kept]))
+    mirror.correct(began.world, mirror.read(began.world), present=filed[:1], absent=mirror.NOTHING)
+    assert mirror.kept_starts(began.world).tolist() == [[filed[1], kept[1]]]
+
+
+def test_what_is_voided_is_closed_sends_and_singles_of_those_customers_only(began):
+    sent(began, [5], proven_at=1.0)
+    sent(began, [6], proven_at=1.0)
+    sent(began, [7], witnesses=(Witness(customer_id=7),))  # open: it may still be loading
+    singles = np.column_stack([packed([8, 9], START), [Single.PROVEN, Single.PROVEN]])
+    began.world.journal.put_singles(began.run.key, singles)
+    began.institution.clock.advance(3600)
+    mirror.void(began.world, np.array([5, 7, 8]))
+    assert {s.file for s in began.sends} == {file_of(6), file_of(7)}
+    assert ids_of(began.world.journal.singles(began.run.key)[:, 0]).tolist() == [9]
+
+
+def test_a_voided_send_still_counts_for_the_notice(began):
+    sent(began, [5], proven_at=1.0)
+    began.institution.clock.advance(3600)
+    before = began.world.journal.rows_sent_on(began.today)
+    mirror.void(began.world, np.array([5]))
+    assert began.world.journal.rows_sent_on(began.today) == before == 1
+
+
+def test_who_comes_back_waits_for_no_removal_and_is_proven_by_nothing_from_before(began):
+    sent(began, [5, 6], proven_at=1.0)
+    queue = RemovalQueue.read(began.world.state)
+    queue.entries = {c: Entry(state=Removal.REMOVED, run="one", day=1) for c in (5, 7)}
+    queue.write()
+    began.institution.clock.advance(3600)
+    mirror.welcome_back(began.world, np.array([5, 6]))
+    assert list(RemovalQueue.read(began.world.state).entries) == [7]
+    assert began.sends == []
+    mirror.record(began.world)
+    assert began.proven == []
+
+
+def test_who_never_left_is_not_welcomed_back(began):
+    sent(began, [5], proven_at=1.0)
+    began.institution.clock.advance(3600)
+    mirror.welcome_back(began.world, np.array([5]))
+    assert len(began.sends) == 1
+
+
+def test_an_auditor_s_table_has_each_customer_once_with_start_and_proof(began):
+    sent(began, [17_912_345_678, 999_999_999], proven_at=1.0)
+    rows = pack(np.array([1_010_112_345]), np.array([0]))
+    began.world.journal.intend(a_send(file_of(4), rows=1), rows)
+    mirror.record(began.world)
+    assert mirror.table(began.world.state).to_pylist() == [
+        {"customer_id": "999999999", "started_on": START, "proven": True},
+        {"customer_id": "01010112345", "started_on": None, "proven": False},
+        {"customer_id": "17912345678", "started_on": START, "proven": True},
+    ]
+
+
+def test_an_auditor_reads_an_old_load_too_and_a_version_that_is_not_there_is_an_error(began):
+    sent(began, [5], proven_at=1.0)
+    first = mirror.record(began.world)
+    later = began.with_run(run_id="later")
+    sent(later, [6], proven_at=1.0)
+    mirror.record(later.world)
+    assert mirror.table(began.world.state, first.version).num_rows == 1
+    with pytest.raises(StateMissing):
+        mirror.table(began.world.state, 99)
+
+
+def test_of_a_lost_mirror_everyone_is_salvaged_who_stands_in_a_version_that_opens(began):
+    sent(began, [5], proven_at=1.0)
+    mirror.record(began.world)
+    later = began.with_run(run_id="later")
+    sent(later, [6], witnesses=(Witness(customer_id=6),))
+    mirror.record(later.world)
+    state = began.world.state
+    (began.institution.folder / state.scope / "mirrors/00000002.proven").write_bytes(b"damaged")
+    assert mirror.salvage(began.world).tolist() == [5, 6]
+    assert not mirror.is_readable(began.world)
+    restarted = mirror.read_or_restart(began.world)
+    assert (restarted.version, restarted.proven.size) == (3, 0)  # what follows replaces no older version
+    mirror.correct(began.world, restarted, present=mirror.NOTHING, absent=np.array([5, 6]))
+    assert mirror.is_readable(began.world)  # though nobody is in it
+
+
 def test_a_printed_mirror_shows_no_customer():
     shown = repr(Mirror(version=1, proven=packed([17_912_345_678], START), possible=mirror.NOTHING))
     assert shown == "Mirror(version=1)"

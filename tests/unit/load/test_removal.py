@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from kfr.load import lease, mirror, removal
+from kfr.load import extract, lease, mirror, planning, removal
 from kfr.load.journal import Outcome, Witness
 from kfr.load.removal import ExtractUnfit, ProofContradicted, SendsOpen, remove_ended
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -274,6 +274,63 @@ def test_a_run_that_loses_the_register_between_two_stretches_stops_there(loaded,
     loaded.acquire()
     assert remove_ended(loaded.world).removed == 6
     assert removed(loaded) == ended
+
+
+def test_nothing_is_removed_by_a_plan_that_was_made_anew_after_it_was_approved(loaded):
+    loaded.end(customers_of(loaded)[:2])
+    extract.extract_relationships(loaded.world)
+    planning.plan(loaded.world, first_load=True)
+    with pytest.raises(planning.NotApproved, match="Clear approve_changes"):
+        remove_ended(loaded.world)
+    assert removed(loaded) == []
+    planning.approve(loaded.world, "a person")
+    loaded.world.place.write_json("closing.json", [])
+    assert remove_ended(loaded.world).removed == 2
+
+
+def test_removals_that_were_in_the_approved_plan_are_not_judged_a_second_time(loaded):
+    """A person let twenty go; only what has come since counts against the limit."""
+    ended = customers_of(loaded)
+    loaded.finish()
+    lease.release(loaded.world)
+    load = loaded.next(approval="auto", limits=Limits(removals=2, removal_share=1.0, shrink_share=0.99))
+    load.end(ended[:20])
+    plan = load.plan(first_load=False)
+    assert plan.removals == 20
+    assert planning.needs_person(load.world, plan)
+    load.end(ended[20:23])
+    load.close_additions()
+    with pytest.raises(ExtractUnfit, match="3 removals are due that the plan did not have, where 2"):
+        remove_ended(load.world)
+    assert removed(load) == []
+    for agreement in load.institution.warehouse.agreements_held:
+        if int(agreement.customer) == ended[22]:
+            agreement.ended = None
+    assert remove_ended(load.world).removed == 22
+
+
+def test_a_held_removal_is_sent_again_by_the_next_load_and_a_404_is_then_done(loaded):
+    """It was intended once, so the register's 404 no longer contradicts anything."""
+    missing = customers_of(loaded)[10]
+    loaded.finish()
+    lease.release(loaded.world)
+    loaded.institution.simulator.plant_defect("missing", missing)
+    loaded.end([missing])
+    load = loaded.next()
+    load.plan(first_load=False)
+    load.close_additions()
+    with pytest.raises(ProofContradicted):
+        remove_ended(load.world)
+    assert states(load) == {missing: Removal.HELD}
+    lease.release(load.world)
+    load.pass_days(1)
+    for send in load.sends:
+        load.world.journal.put(replace(send, closed_because="looked into"))
+    load = load.next()
+    load.run_through()
+    assert len(load.calls("remove_one")) == 2
+    assert states(load) == {}  # done, proven and forgotten
+    assert missing not in load.proven
 
 
 def test_the_words_of_removing_name_no_customer(loaded):

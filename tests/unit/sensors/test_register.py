@@ -5,7 +5,8 @@ import pytest
 from kfr.links.register import LeaseHolderLink
 from kfr.operators import load
 from kfr.operators.approval import KfrApproveChangesOperator
-from kfr.sensors.register import KfrAcquireSensor, KfrArrivalsSensor
+from kfr.sensors import register
+from kfr.sensors.register import KfrAcquireSensor, KfrArrivalsSensor, KfrCompareSensor
 from tests.simulator.identifiers import make_synthetic, text_of
 from tests.unit.stand import SQL_FOLDER, Stand
 
@@ -16,6 +17,10 @@ def acquire() -> KfrAcquireSensor:
 
 def arrivals() -> KfrArrivalsSensor:
     return KfrArrivalsSensor(task_id="arrivals", uploaded_by="upload", sql_folder=SQL_FOLDER)
+
+
+def compare() -> KfrCompareSensor:
+    return KfrCompareSensor(task_id="compare", sql_folder=SQL_FOLDER)
 
 
 @pytest.fixture
@@ -91,3 +96,31 @@ def test_there_is_no_link_when_the_register_is_ours(stand: Stand):
     taking = acquire()
     taking.poke(stand.context())
     assert LeaseHolderLink().get_link(taking, ti_key=None) == ""
+
+
+def looked_up(stand: Stand) -> int:
+    return [e.operation for e in stand.simulator.log].count("look_up")
+
+
+def test_a_comparison_whose_sample_is_right_is_over_at_its_first_look(loading: Stand):
+    before = looked_up(loading)
+    assert compare().poke(loading.context(full=False))
+    assert looked_up(loading) == before  # nobody is proven yet: there is nobody to draw
+
+
+def test_a_comparison_of_everyone_takes_as_many_looks_as_it_needs(loading: Stand, monkeypatch):
+    before = looked_up(loading)
+    monkeypatch.setattr(register, "COMPARE_SECONDS", -1.0)
+    assert not compare().poke(loading.context(full=True))
+    monkeypatch.setattr(register, "COMPARE_SECONDS", 600.0)
+    assert compare().poke(loading.context(full=True))
+    assert looked_up(loading) == before + 3
+    assert compare().poke(loading.context(full=True))
+    assert looked_up(loading) == before + 3  # it is over
+
+
+def test_a_comparison_holds_no_slot_between_two_looks_and_may_take_days():
+    sensor = compare()
+    assert sensor.mode == "reschedule"
+    assert sensor.timeout == 14 * 86_400
+    assert sensor.poke_interval == 30

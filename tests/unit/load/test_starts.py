@@ -1,0 +1,150 @@
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from kfr.load import lease, mirror, planning, starts, verification
+from kfr.load.journal import StartChange
+from kfr.load.mirror import NOTHING
+from kfr.load.verification import NotEqual
+from kfr.relationships.packing import date_of, ids_of, starts_of
+from tests.faults.institution import Agreement, Institution
+from tests.simulator import Switches
+from tests.unit.load.one_load import OneLoad
+
+EARLIER, LATER = -50, 50  # days by which a start is corrected
+
+
+def loaded(load: OneLoad, customers: int = 10) -> list[int]:
+    """A first load of some customers; their identifiers."""
+    new = load.join(customers)
+    load.first()
+    load.pass_days(1)
+    return new
+
+
+def correct_start(load: OneLoad, customer: int, days: int) -> date:
+    (agreement,) = [a for a in load.institution.warehouse.agreements_held if int(a.customer) == customer]
+    agreement.started += timedelta(days=days)
+    return agreement.started
+
+
+def stratum(load: OneLoad) -> verification.Stratum:
+    return next(s for s in verification.read(load.world).strata if s.name == starts.NAME)
+
+
+def proven_start(load: OneLoad, customer: int) -> date | None:
+    proven = mirror.read(load.world).proven
+    return date_of(int(starts_of(proven[ids_of(proven) == customer])[0]))
+
+
+def takes_starts(folder: Path, second_file: str, **more: int) -> OneLoad:
+    return OneLoad(Institution(folder, switches=Switches(second_file=second_file), **more))
+
+
+@pytest.mark.parametrize("days", [EARLIER, LATER])
+def test_a_start_that_the_register_takes_is_proven_and_the_mirror_has_it(folder, days):
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    start = correct_start(load, customer, days)
+    load = load.next()
+    load.run_through()
+    assert load.registered[customer] == start
+    assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 0)
+    assert proven_start(load, customer) == start
+
+
+@pytest.mark.parametrize("days", [EARLIER, LATER])
+def test_a_start_that_the_register_keeps_is_reported_and_neither_removed_nor_filed_again(folder, days):
+    load = takes_starts(folder, "keeps_start")
+    customer, *_ = loaded(load)
+    before = load.registered[customer]
+    correct_start(load, customer, days)
+    load = load.next()
+    proof = load.run_through()
+    assert (stratum(load).start_not_corrected, proof.misses) == (1, 0)
+    assert proven_start(load, customer) == before
+    assert load.calls("remove_one") == []
+    files = len(load.calls("register_file"))
+    for _ in range(2):
+        load.pass_days(1)
+        load = load.next()
+        load.run_through()
+        assert planning.read(load.world).start_kept == 1
+    assert len(load.calls("register_file")) == files
+
+
+def test_another_correction_of_a_start_that_was_kept_is_filed(folder):
+    load = takes_starts(folder, "keeps_start")
+    customer, *_ = loaded(load)
+    correct_start(load, customer, EARLIER)
+    load = load.next()
+    load.run_through()
+    load.pass_days(1)
+    correct_start(load, customer, EARLIER)
+    load = load.next()
+    load.run_through()
+    assert planning.read(load.world).start_changed == 1
+
+
+def test_one_start_not_taken_makes_all_of_them_looked_up(folder):
+    """The sample is one in each block; where one is kept, the mirror must not claim the others."""
+    load = takes_starts(folder, "keeps_start", sample_size=3)
+    customers = loaded(load, 8)
+    for customer in customers:
+        correct_start(load, customer, EARLIER)
+    load = load.next()
+    load.run_through()
+    assert (stratum(load).rows, stratum(load).sampled, stratum(load).start_not_corrected) == (8, 8, 8)
+
+
+@pytest.mark.parametrize("days_ago", [30, 5], ids=["before the day of loading", "after it"])
+@pytest.mark.parametrize(("second_file", "kept"), [("changes_start", 0), ("keeps_start", 1)])
+def test_a_start_of_one_registered_without_a_date_is_judged_by_the_days_around_it(
+    folder, days_ago, second_file, kept
+):
+    """It began on the day of loading, which the mirror does not know."""
+    load = takes_starts(folder, second_file)
+    undated = load.institution.new_customer()
+    load.institution.warehouse.agreements_held.append(Agreement(undated, None))
+    loaded(load, 3)
+    load.pass_days(10)
+    (agreement,) = [a for a in load.institution.warehouse.agreements_held if a.customer == undated]
+    agreement.started = load.today - timedelta(days=days_ago)
+    load = load.next()
+    load.run_through()
+    assert stratum(load).start_not_corrected == kept
+
+
+def test_who_is_gone_from_the_register_ends_the_claim_and_is_added_by_the_next_load(folder):
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    correct_start(load, customer, EARLIER)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    load.institution.simulator.plant_defect("missing", customer)
+    with pytest.raises(NotEqual, match="changed starts"):
+        load.finish()
+    assert customer not in load.proven
+    lease.release(load.world)
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert customer in load.registered
+
+
+def test_entries_say_what_became_of_each_start_and_who_was_removed_is_left_out(folder):
+    load = takes_starts(folder, "changes_start")
+    one, other, *_ = loaded(load)
+    for customer in (one, other):
+        correct_start(load, customer, EARLIER)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    assert starts.verify(load.world, NOTHING).rows == 2
+    entries = load.world.journal.start_changes(load.run.key)
+    assert entries[:, 2].tolist() == [StartChange.CORRECTED] * 2
+    assert starts.verify(load.world, ids_of(entries[:1, 0])).rows == 1

@@ -1,0 +1,52 @@
+from datetime import timedelta
+
+import pytest
+
+from kfr.load import extract, watermark
+from tests.unit.load.one_load import OneLoad
+
+
+@pytest.fixture
+def joined(load: OneLoad) -> OneLoad:
+    load.join(3)
+    return load
+
+
+def follow(load: OneLoad) -> None:
+    watermark.follow(load.world, extract.extract_relationships(load.world))
+
+
+def test_before_the_first_proven_load_there_is_none(load):
+    assert watermark.read(load.world) is None
+
+
+def test_it_follows_a_proven_load_of_everyone(joined):
+    follow(joined)
+    assert watermark.read(joined.world) == joined.today
+    joined.pass_days(3)
+    follow(joined)
+    assert watermark.read(joined.world) == joined.today
+
+
+def test_a_load_as_of_a_past_day_never_moves_it_back(joined):
+    follow(joined)
+    today = joined.today
+    follow(joined.with_run(as_of=today - timedelta(days=10)))
+    assert watermark.read(joined.world) == today
+
+
+def test_a_first_load_as_of_a_past_day_says_no_more_than_that_day(joined):
+    past = joined.today - timedelta(days=10)
+    follow(joined.with_run(as_of=past))
+    assert watermark.read(joined.world) == past
+
+
+def test_a_backfill_does_not_move_it_and_an_interval_that_begins_at_it_does(joined):
+    follow(joined)
+    proven = joined.today
+    joined.pass_days(5)
+    days = (joined.today - timedelta(days=1), joined.today)
+    follow(joined.with_run(scope="interval", interval=days))
+    assert watermark.read(joined.world) == proven
+    follow(joined.with_run(scope="interval", interval=None))
+    assert watermark.read(joined.world) == joined.today
