@@ -1,6 +1,7 @@
 """Whether the register is what the mirror says: a sample first; everyone, when asked or when the sample says no.
 
-Left over can be found only among those whom the warehouse or the mirror knows: the register lists nobody.
+Left over can be found only among those whom the warehouse, the mirror or the queue of removals knows: the
+register lists nobody.
 """
 
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kfr.load import comparison, extract, lease, mirror, strata
+from kfr.load import comparison, extract, lease, mirror, removal, strata
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
@@ -89,7 +90,8 @@ def _sample(world: World, found: extract.Extract, held: Mirror) -> list[Stratum]
 
 
 def _everyone(world: World, found: extract.Extract, held: Mirror, *, lost: bool) -> Ints:
-    known = [found.customers, ids_of(held.proven), ids_of(held.possible)]
+    asked, _ = removal.asked_for(world)  # of whom perhaps nobody else knows any more
+    known = [found.customers, ids_of(held.proven), ids_of(held.possible), asked]
     everyone: Ints = np.unique(np.concatenate([*known, mirror.salvage(world) if lost else mirror.NOTHING]))
     return everyone
 

@@ -80,7 +80,7 @@ def remove_ended(world: World) -> Removals:
         return Removals(due=0, removed=0, held_back=0, vanished=0)
     ours = np.union1d(ids_of(held.proven), ids_of(held.possible))
     queue = RemovalQueue.read(world.state)
-    asked, invalid = _asked_for(world)
+    asked, invalid = asked_for(world)
     said = _read_again(world, ours, np.union1d(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
     may_be_due = np.setdiff1d(_may_be_due(said, ours, asked), queue.gone())
@@ -115,7 +115,7 @@ def is_authorised(world: World) -> bool:
     return world.run.as_of is None or world.run.as_of >= oslo_today(world.clock)
 
 
-def _asked_for(world: World) -> tuple[Ints, list[tuple[str, str]]]:
+def asked_for(world: World) -> tuple[Ints, list[tuple[str, str]]]:
     """Whom the institution's queue asks to remove, and the answer to those requests that name nobody."""
     texts = world.warehouse.queued_removals()
     if not texts:

@@ -13,6 +13,11 @@ from kfr.operators.step import SQL_FOLDER
 RESPONSE_HOURS = 12.0  # a plan of yesterday evening is not for today
 
 
+def response_timeout() -> timedelta:
+    """How long a person is waited for, as the installation sets it."""
+    return timedelta(hours=conf.getfloat("kfr", "approval_hours", fallback=RESPONSE_HOURS))
+
+
 class KfrAnswerStandsPolicy(RetryPolicy):
     """
     Never ask again after an answer: a "no" and a time-out stand.
@@ -42,7 +47,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
         super().__init__(
             subject="Approve the changes to Kundeforholdsregisteret",
             fail_on_reject=True,
-            response_timeout=timedelta(hours=conf.getfloat("kfr", "approval_hours", fallback=RESPONSE_HOURS)),
+            response_timeout=response_timeout(),
             retry_policy=KfrAnswerStandsPolicy(),
             **kwargs,
         )

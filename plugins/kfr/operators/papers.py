@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kfr.onboarding.institution import DEFAULT
-from kfr.operators.approval import RESPONSE_TIMEOUT
+from kfr.operators.approval import response_timeout
 from kfr.operators.step import INCLUDE_FOLDER
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class KfrApproveMailOperator(ApprovalOperator):
     """
 
     def __init__(self, *, written_by: str, **kwargs: Any) -> None:
-        super().__init__(fail_on_reject=True, response_timeout=RESPONSE_TIMEOUT, retries=0, **kwargs)
+        super().__init__(fail_on_reject=True, response_timeout=response_timeout(), retries=0, **kwargs)
         self.written_by = written_by
 
     def execute(self, context: Any) -> Any:
