@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,32 +22,36 @@ PEERS = tables.CACHE / "peers"
 
 def main() -> None:
     options = _parse()
-    lines: list[Line] = []
-    with tempfile.TemporaryDirectory(prefix="kfr-bench-") as name, _drain() as port:
-        folder = Path(name)
-        folder.chmod(0o755)
-        peers = PEERS if (PEERS / "bin" / "python").exists() else None
-        with postgres.running() as server:
-            for rows in options.agreements:
-                tables.CACHE.mkdir(exist_ok=True)
-                _generate(rows)
-                lines += _shown(
-                    loads.measure(rows, options.rounds, server, folder=folder, peers=peers, drain=port)
-                )
-        if not peers:
-            print("polars, dlt and drt-core are not installed (bench/peers.txt): no peers were measured")
-        most = max(options.agreements)
-        lines += _shown(others.measure_difference(min(most, others.LARGEST_COMPARED), options.rounds, folder))
-        lines += _shown(others.measure_register(options.calls, options.rounds, folder, port))
-        lines += _shown(others.measure_virtual(min(most, others.LARGEST_VIRTUAL), folder))
-        lines += _shown(others.measure_parsing(options.rounds, folder))
-    settings = f'BENCH_ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else ""
-    write(lines, options.results, f"{most // 1000}k-agreements", settings)
+    most, lines = max(options.agreements), []
+    for part in _parts(options, most):
+        show(part)
+        sys.stdout.flush()
+        lines += part
+        settings = f'BENCH_ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else ""
+        write(lines, options.results, f"{most // 1000}k-agreements", settings)  # a later part may fail
     missed = [line.what for line in lines if line.reached is False]
     print(
         f"\n{sum(line.reached is True for line in lines)} goals reached, {len(missed)} not: {'; '.join(missed)}"
     )
     print(f"Written to {options.results}")
+
+
+def _parts(options: argparse.Namespace, most: int) -> Iterator[list[Line]]:
+    with tempfile.TemporaryDirectory(prefix="kfr-bench-") as name, _drain() as port:
+        folder = Path(name)
+        folder.chmod(0o755)
+        peers = PEERS if (PEERS / "bin" / "python").exists() else None
+        if not peers:
+            print("polars, dlt and drt-core do not install here (bench/peers.txt): no peers are measured")
+        with postgres.running() as server:
+            for rows in options.agreements:
+                tables.CACHE.mkdir(exist_ok=True)
+                _generate(rows)
+                yield loads.measure(rows, options.rounds, server, folder=folder, peers=peers, drain=port)
+        yield others.measure_difference(min(most, others.LARGEST_COMPARED), options.rounds, folder)
+        yield others.measure_register(options.calls, options.rounds, folder, port)
+        yield others.measure_virtual(min(most, others.LARGEST_VIRTUAL), folder)
+        yield others.measure_parsing(options.rounds, folder)
 
 
 def _parse() -> argparse.Namespace:
@@ -62,12 +66,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=2_000, help="single calls to the register in a round")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the table and the picture")
     return parser.parse_args()
-
-
-def _shown(lines: Sequence[Line]) -> Sequence[Line]:
-    show(lines)
-    sys.stdout.flush()
-    return lines
 
 
 def _generate(rows: int) -> None:

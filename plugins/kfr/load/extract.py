@@ -26,7 +26,7 @@ from kfr.relationships import agreements as a
 from kfr.relationships.columns import take
 from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
 from kfr.relationships.identifiers import World as Population
-from kfr.relationships.packing import Ints, day_number, ids_of, text_of
+from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
 KEPT_REJECTS = 100_000  # rows kept whole for the data steward; all are counted
@@ -69,6 +69,19 @@ class Extract:
         first = np.ones(len(everyone), np.bool_)
         np.not_equal(everyone[1:], everyone[:-1], out=first[1:])
         return everyone[first]
+
+    @property
+    def customer_count(self) -> int:
+        """As many as `customers`, without an array of millions: only the few tainted ones overlap."""
+        among_packed = [
+            np.isin(self.tainted, ids_of(part[np.searchsorted(part, self.tainted << DAY_BITS) % len(part)]))
+            for part in (self.active, self.ended)
+            if len(part)
+        ]
+        known = np.isin(self.tainted, self.waiting)
+        for among in among_packed:
+            known |= among
+        return sum(map(len, (self.active, self.ended, self.waiting))) + int((~known).sum())
 
 
 def extract_relationships(world: World) -> Extract:

@@ -151,7 +151,9 @@ def void(world: World, customers: Ints) -> None:
 def welcome_back(world: World, customers: Ints) -> None:
     """Customers are registered anew: no removal waits for them, and nothing sent before proves them present."""
     queue = RemovalQueue.read(world.state)
-    returning = np.intersect1d(customers, queue.of(*Removal), assume_unique=True)
+    waiting = queue.of(*Removal)
+    # The few who wait are looked for among the many who are added, not the other way round.
+    returning = waiting[np.isin(waiting, customers)] if waiting.size else waiting
     if returning.size:
         void(world, returning)
         queue.forget(returning.tolist())

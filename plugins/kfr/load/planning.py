@@ -93,10 +93,10 @@ def plan(world: World, *, first_load: bool) -> Plan:
     diff = difference(desired.active, ours)
     starts, kept = _without_kept_starts(world, diff.start_changed, ours)
     singly = mirror.NOTHING if first_load else _singly(world, diff.add)
-    by_file = diff.add[~np.isin(diff.add, singly)]
+    by_file = diff.add[~np.isin(diff.add, singly)] if singly.size else diff.add
     world.place.write_array("singly", singly)
     world.place.write_array("removals", ids_of(diff.remove))
-    files = cut(np.concatenate([starts, by_file]), world.run.max_batch_bytes)
+    files = cut(np.concatenate([starts, by_file]) if starts.size else by_file, world.run.max_batch_bytes)
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
     fingerprints = []
     sizes = []
@@ -308,7 +308,7 @@ def _never_seen(world: World, desired: extract.Extract, ours: Ints) -> int:
 def _judge(world: World, desired: extract.Extract, *, ours: int, held: int, removals: int) -> list[Finding]:
     return judge(
         rows=desired.rows,
-        customers=len(desired.customers),
+        customers=desired.customer_count,
         rows_rejected=desired.counts["rejected"],
         desired=len(desired.active),
         mirror=ours,
