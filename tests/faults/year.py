@@ -27,6 +27,7 @@ from tests.faults.warehouse import Agreement
 from tests.keystores import ORGANISATION
 from tests.simulator import Fault, FaultKind, Switches
 
+FEWEST = 5  # customers: an empty warehouse authorises no removal
 CLEARS = 6  # of one run, before we say that it does not come to an end
 FAULTS = (
     FaultKind.STATUS, FaultKind.STATUS_AFTER_WORK, FaultKind.NO_CONNECTION, FaultKind.RESET_BEFORE_WORK,
@@ -96,7 +97,7 @@ class Year:
         self.counts["arrivals"] += 1
 
     def leave(self, days_ago: int = 0) -> None:
-        if not (active := self.active()):
+        if len(active := self.active()) < FEWEST:
             return
         customer = self.random.choice(active)
         end = self.today - timedelta(days=days_ago)
@@ -217,11 +218,12 @@ class Year:
 
     def load_until_green(self) -> None:
         """The last run counts: others may be left as they failed, or began on the day before."""
-        while not self.problems:
+        for _ in range(CLEARS):
             began = self.today
-            if self.load().green and self.today == began:
+            if self.problems or (self.load().green and self.today == began):
                 return
             self.institution.clock.advance(600)
+        self.problems.append(f"{self.today}: no load ends green")
 
     def backfill(self, first: date, last: date) -> Play:
         self.counts["backfills"] += 1
@@ -253,7 +255,7 @@ class Year:
             if kind == "periodic" and self.random.random() < 0.3:  # nobody clears it: the next run goes on
                 self.counts["runs abandoned"] += 1
                 self.institution.simulator.faults.clear()
-                self.institution.fuse = self.institution.fuse.__class__()
+                self.institution.fuse.disarm()
                 close_hopeless_sends(self.institution, run)
                 break
             self.counts["clears"] += 1
