@@ -4,6 +4,7 @@ import re
 from datetime import date
 
 from kfr.clock import oslo_today
+from tests.faults import fates, traffic
 from tests.faults.institution import Institution
 from tests.faults.play import Play
 
@@ -16,9 +17,12 @@ def broken_promises(institution: Institution, play: Play, *, settle: bool = True
     To `settle` lets everything load and a day pass before a green run's register is compared.
     """
     return [
+        *fates.broken(institution, play),
         *_removals_before_loading(institution),
+        *_other_writers(institution),
         *_mails(institution, play),
         *_identifiers_outside(institution, play),
+        *traffic.broken(institution, play),
         *_needless_refusals(institution),
         *(_differences(institution) if play.green and settle else []),
     ]
@@ -67,6 +71,13 @@ def _removals_before_loading(institution: Institution) -> list[str]:
     return problems[:3]
 
 
+def _other_writers(institution: Institution) -> list[str]:
+    """Promise 6: whoever writes to the register holds the lease."""
+    writes = [c for c in institution.calls if c.operation not in ("token", "look_up")]
+    wrong = [c for c in writes if c.run != c.holder]
+    return [f"6: {c.operation} by {c.run} while {c.holder or 'nobody'} had the register" for c in wrong][:3]
+
+
 def _mails(institution: Institution, play: Play) -> list[str]:
     d4 = [m for m in institution.simulator.mails if m.subject.startswith("D-4")]
     problems = []
@@ -97,9 +108,11 @@ def _identifiers_outside(institution: Institution, play: Play) -> list[str]:
 
 def _needless_refusals(institution: Institution) -> list[str]:
     """Promise 2 and 9: nothing that we sent was against the contract."""
+    known = {"KFR-008", "KFR-001", "ERR-001"}
+    known |= {"MP-130"} if institution.own_clock.was_off else set()
+    known |= {"MP-123"} if institution.certificate_expired else set()
+    known |= {"KFR-005", "ERR-002"} if institution.simulator.refuses else set()
     refused = [
-        e
-        for e in institution.simulator.log
-        if e.kind == "refused" and not e.fault and e.code not in ("KFR-008", "KFR-001", "ERR-001")
+        e for e in institution.simulator.log if e.kind == "refused" and not e.fault and e.code not in known
     ]
     return [f"2: {e.operation} refused, {e.status} {e.code}" for e in refused][:3]

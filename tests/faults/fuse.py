@@ -1,77 +1,172 @@
-"""A crash at any instruction that touches the world: the worker dies there, and does nothing afterwards."""
+"""What strikes at a touch of the world: a crash, a full disk, a short write, a pause in which others go on.
 
+Every write of state, call over HTTP and mail touches the fuse before and after; a touch names its point.
+"""
+
+import errno
+import resource
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 
 from kfr.load.staging import Place, Staging
+from tests.faults.store import MemoryPath
+
+Kind = Literal["crash", "full disk", "short write", "pause"]
+SHORT = 20  # bytes that a short write leaves on the disk
+
+OPERATIONS = {"GET": "look_up", "DELETE": "remove_one"}
 
 
 class Crash(BaseException):
     """The worker is dead. Not an Exception: nothing in the package may catch it."""
 
 
+@dataclass
+class Trap:
+    """Strikes at the nth touch of its points from now on, so many times in a row."""
+
+    kind: Kind
+    nth: int
+    when: Literal["before", "after", ""] = ""
+    point: str = ""  # how the point's name begins; "" any
+    times: int = 1
+
+    def is_at(self, point: str, when: str) -> bool:
+        return when.startswith(self.when) and point.startswith(self.point)
+
+
 class Fuse:
-    """Blows at the nth touch of the world from now on, and stays blown until it is replaced."""
+    """The traps of one institution. Blown by a crash, it stays so until a new worker starts."""
 
     def __init__(self) -> None:
-        self._left: int | None = None
+        self._traps: list[Trap] = []
         self._blown = False
         self.touches = 0
+        self.struck: Counter[tuple[str, str]] = Counter()  # by kind and point
+        self.pause: Callable[[], None] = lambda: None
 
     def set(self, touches: int) -> None:
-        self._left = touches
+        """Crash at the nth touch."""
+        self.add(Trap(kind="crash", nth=touches))
+
+    def add(self, trap: Trap) -> None:
+        self._traps.append(trap)
+
+    def disarm(self) -> None:
+        self._traps.clear()
+        self._blown = False
 
     def replace(self) -> None:
         """A new worker starts."""
         self._blown = False
 
-    def touch(self) -> None:
+    def touch(self, point: str = "", when: str = "before") -> Kind | None:
+        """Say that the world is touched; what strikes the touch itself, if the worker survives it."""
         if self._blown:
             raise Crash
         self.touches += 1
-        if self._left is None:
-            return
-        self._left -= 1
-        if self._left <= 0:
-            self._left, self._blown = None, True
-            raise Crash
+        for trap in list(self._traps):
+            if not trap.is_at(point, when):
+                continue
+            trap.nth -= 1
+            if trap.nth > 0:
+                continue
+            trap.times -= 1
+            if trap.times <= 0:
+                self._traps.remove(trap)
+            self.struck[trap.kind, f"{when} {point}"] += 1
+            if trap.kind == "crash":
+                self._blown = True
+                raise Crash
+            if trap.kind == "pause":
+                self.pause()
+                continue
+            return trap.kind
+        return None
 
 
 class HasFuse(Protocol):
-    """Whoever's fuse is in force now: it is replaced when its owner gets a new one."""
+    """Whoever's fuse is in force now."""
 
     fuse: Fuse
 
 
-class FusedTransport(httpx.BaseTransport):
-    """Crashes before a request leaves, or when its answer has come."""
+def operation_of(method: str, url: str) -> str:
+    if url.endswith("/token"):
+        return "token"
+    if url.endswith("/batch"):
+        return "register_file"
+    return OPERATIONS.get(method, "register_one")
 
-    def __init__(self, inner: httpx.BaseTransport, owner: HasFuse) -> None:
-        self._inner, self._owner = inner, owner
+
+class FusedTransport(httpx.BaseTransport):
+    """Touches before a request leaves and when its answer has come; `seen` is told of both."""
+
+    def __init__(
+        self,
+        inner: httpx.BaseTransport,
+        owner: HasFuse,
+        seen: Callable[[str, httpx.Request, httpx.Response | None], None] = lambda *_: None,
+    ) -> None:
+        self._inner, self._owner, self._seen = inner, owner, seen
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._owner.fuse.touch()
+        point = operation_of(request.method, str(request.url))
+        self._owner.fuse.touch(point)
+        self._seen(point, request, None)
         response = self._inner.handle_request(request)
-        self._owner.fuse.touch()
+        self._seen(point, request, response)
+        self._owner.fuse.touch(point, "after")
         return response
 
 
 class _FusedPlace(Place):
     def __init__(self, root: Path, seal, scope: str, fuse: Fuse) -> None:
         super().__init__(root, seal, scope)
-        self._fuse = fuse
+        self._fuse, self._root = fuse, root
+        self._kind = "run" if "/runs/" in scope else "state"
 
     def write(self, name: str, plain: bytes) -> None:
-        self._fuse.touch()
-        super().write(name, plain)
-        self._fuse.touch()
+        point = self._point("write", name)
+        with _disk(self._root, self._fuse.touch(point)):
+            super().write(name, plain)
+        self._fuse.touch(point, "after")
 
     def delete(self, name: str) -> None:
-        self._fuse.touch()
+        point = self._point("delete", name)
+        self._fuse.touch(point)
         super().delete(name)
-        self._fuse.touch()
+        self._fuse.touch(point, "after")
+
+    def _point(self, what: str, name: str) -> str:
+        return f"{what} {self._kind} {name.partition('/')[0].partition('.')[0]}"
+
+
+@contextmanager
+def _disk(root: Path | MemoryPath, struck: Kind | None) -> Iterator[None]:
+    """A disk on which the next write fails: at once, or after some bytes where there is a real file."""
+    if struck is None:
+        yield
+        return
+    if isinstance(root, MemoryPath):
+        root.store.fails = OSError(errno.ENOSPC, "No space left on device")
+        try:
+            yield
+        finally:
+            root.store.fails = None
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SHORT if struck == "short write" else 0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class _FusedStaging(Staging):

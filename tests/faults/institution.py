@@ -2,108 +2,43 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
+from functools import cache
 from pathlib import Path
 
-import pyarrow as pa
+import httpx
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kfr.clock import oslo_today
-from kfr.load.staging import Staging
+from kfr.load.staging import Place, Staging, run_key
 from kfr.load.world import Attachment, MailNotSent, Run, World
-from kfr.register.certificate import load_keystore
+from kfr.register.certificate import EnterpriseCertificate, load_keystore
 from kfr.register.client import RegisterClient
-from kfr.register.errors import OutcomeUnknown
+from kfr.register.errors import CertificateError, OutcomeUnknown
 from kfr.register.maskinporten import TokenSource
-from kfr.register.settings import Settings
+from kfr.register.settings import Environment, Settings
 from tests.faults.fuse import Fuse, FusedTransport, fused_staging
-from tests.keystores import ORGANISATION, PASSWORD, make_keystore
-from tests.simulator import FaultKind, Simulator, Switches, VirtualClock
+from tests.faults.store import MemoryPath
+from tests.faults.turns import SkewedClock, TurnClock
+from tests.faults.wire import Front, ThinClient
+from tests.faults.warehouse import Agreement, MemoryWarehouse
+from tests.keystores import (
+    ORGANISATION,
+    PASSWORD,
+    PRODUCTION_ISSUER,
+    TEST_ISSUER,
+    make_certificate,
+    make_keystore,
+    rsa_key,
+)
+from tests.simulator import FaultKind, Simulator, Switches
 from tests.simulator.identifiers import make_synthetic, text_of
 
-SCHEMA = pa.schema([("customer_id", pa.string()), ("started_on", pa.date32()), ("ended_on", pa.date32())])
 KEY = bytes(range(32))
 RATE = 250.0
-
-
-@dataclass
-class Agreement:
-    customer: str
-    started: date | None
-    ended: date | None = None
-    recorded: date | None = None
-
-
-class MemoryWarehouse:
-    """Agreements in a list; what happens at a moment happens when the warehouse is next asked after it."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self.agreements_held: list[Agreement] = []
-        self._coming: list[tuple[float, Callable[[], None]]] = []
-        self.lies_about_count = 0
-        self.queue: dict[str, str | None] = {}  # removals that the institution's own systems ask for
-
-    def later(self, seconds: float, change: Callable[[], None]) -> None:
-        self._coming.append((self._clock.now().timestamp() + seconds, change))
-        self._coming.sort(key=lambda c: c[0])
-
-    def settle(self) -> None:
-        """Let all that is to come happen now: what comes after the list is closed is the next load's."""
-        for _, change in self._coming:
-            change()
-        self._coming.clear()
-
-    def advance(self) -> None:
-        while self._coming and self._coming[0][0] <= self._clock.now().timestamp():
-            self._coming.pop(0)[1]()
-
-    @contextmanager
-    def agreements(self, as_of: date) -> Iterator["MemorySnapshot"]:
-        self.advance()
-        begun = [a for a in self.agreements_held if a.started is None or a.started <= as_of]
-        yield MemorySnapshot(begun, len(begun) + self.lies_about_count)
-
-    @contextmanager
-    def changed_agreements(self, from_date: date, to_date: date) -> Iterator["MemorySnapshot"]:
-        self.advance()
-        changed = {
-            a.customer.strip()
-            for a in self.agreements_held
-            if any(day and from_date <= day <= to_date for day in (a.started, a.ended, a.recorded))
-        }
-        yield MemorySnapshot([a for a in self.agreements_held if a.customer.strip() in changed], None)
-
-    def queued_removals(self) -> list[str]:
-        self.advance()
-        return [customer for customer, result in self.queue.items() if result in (None, "waits")]
-
-    def record_removals(self, results: Sequence[tuple[str, str]]) -> None:
-        self.queue |= dict(results)
-
-    def agreements_of(self, customer_ids: Sequence[str]) -> pa.Table:
-        self.advance()
-        wanted = set(customer_ids)
-        return pa.Table.from_batches(
-            list(MemorySnapshot([a for a in self.agreements_held if a.customer in wanted], None).batches())
-        )
-
-
-@dataclass
-class MemorySnapshot:
-    _rows: list[Agreement]
-    expected_rows: int | None
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        for at in range(0, max(len(self._rows), 1), 1000):
-            part = self._rows[at : at + 1000]
-            yield pa.record_batch(
-                [[a.customer for a in part], [a.started for a in part], [a.ended for a in part]],
-                schema=SCHEMA,
-            )
 
 
 class SimulatedMail:
@@ -117,12 +52,12 @@ class SimulatedMail:
         self, *, to: str, subject: str, text: str, message_id: str, attachments: Sequence[Attachment] = ()
     ) -> None:
         assert not attachments, "a load's mails have none"
-        self._fuse.touch()
+        self._fuse.touch("mail")
         message = EmailMessage()
         message["Subject"], message["To"], message["Message-ID"] = subject, to, message_id
         message.set_content(text)
         fault = self._simulator.take_mail("kfr@bank.example", [to], message.as_bytes())
-        self._fuse.touch()
+        self._fuse.touch("mail", "after")
         if fault and fault.kind is FaultKind.STATUS:
             raise MailNotSent("refused")
         if fault:
@@ -132,22 +67,49 @@ class SimulatedMail:
         return
 
 
+@dataclass(slots=True)
+class Call:
+    """One request to the register or Maskinporten, as it left, and what came back."""
+
+    at: float  # virtual seconds since the institution began
+    operation: str
+    run: str  # whose
+    holder: str  # who held the lease then; writes only
+    customer_id: str
+    body: bytes
+    url: str
+    attempt: int  # of a worker: another one after a crash, or when a person has cleared
+    status: int = 0  # 0: no answer
+    fine: bool = False  # the answer is as it was meant
+    retry_after: float | None = None
+    checked: bool = False
+
+
 @dataclass
 class Institution:
     """Everything of one bank, and the register that it reports to."""
 
-    folder: Path
+    folder: Path | MemoryPath
     seed: int = 0
     switches: Switches = field(default_factory=Switches)
     requests_per_second: float = 200.0
+    rows_per_second: float = RATE
     sample_size: int = 40
-    clock: VirtualClock = field(default_factory=VirtualClock)
+    environment: Environment = "test"
+    thin: bool = False  # without httpx, for speed
+    clock: TurnClock = field(default_factory=TurnClock)
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"institution {self.seed}")
         self.fuse = Fuse()
+        self.own_clock = SkewedClock(self.clock)
         self.simulator = Simulator(
-            clock=self.clock, fid=ORGANISATION, rows_per_second=RATE, switches=self.switches, seed=self.seed
+            clock=self.clock,
+            fid=ORGANISATION,
+            rows_per_second=self.rows_per_second,
+            switches=self.switches,
+            seed=self.seed,
+            environment=self.environment,
         )
         self.warehouse = MemoryWarehouse(self.clock)
         self.settings = Settings.from_fields(
@@ -155,27 +117,32 @@ class Institution:
             login="client",
             password=PASSWORD,
             extra={
-                "environment": "test",
+                "environment": self.environment,
                 "fid": ORGANISATION,
-                "keystore": _KEYSTORE,
+                "keystore": _keystore(self.environment),
                 "staging_key": _b64(KEY),
+                "rows_per_second": self.rows_per_second,
                 "requests_per_second": self.requests_per_second,
                 "sample_size": self.sample_size,
             },
         )
-        self.certificate = load_keystore(
-            _KEYSTORE, PASSWORD, expected_organisation=ORGANISATION, environment="test", at=self.clock.now()
-        )
         self.said: list[str] = []
-        transport = FusedTransport(self.simulator.sync_transport(), self)
-        tokens = TokenSource(self.settings, self.certificate, self.clock, transport=transport)
-        self._register = RegisterClient(self.settings, tokens, self.clock, transport=transport)
+        self.calls: list[Call] = []
+        self.current = ""  # the run whose worker is at work
+        self.attempt = 0
+        self.largest: dict[str, int] = {}  # bytes of a request, by run
+        self._unfused = Staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION)
+        self.certificate = _certificate(self.environment)
+        self.certificate_expired = False
+        self._connect()
 
     def world(self, run: Run) -> World:
-        """A new worker's world, as after a crash; only the client is shared, since making one takes 40 ms."""
+        """A new worker's world, as after a crash; only the client is shared, since making one takes time."""
+        self.current = run.key
+        self.largest[run.key] = run.max_batch_bytes
         return World(
             settings=self.settings,
-            clock=self.clock,
+            clock=self.own_clock,
             register=self._register,
             warehouse=self.warehouse,
             staging=self.staging(),
@@ -186,7 +153,73 @@ class Institution:
         )
 
     def staging(self) -> Staging:
-        return fused_staging(self.folder, KEY, self.fuse, environment="test", fid=ORGANISATION)
+        return fused_staging(
+            self.folder, KEY, self.fuse, environment=self.environment, fid=ORGANISATION
+        )
+
+    @property
+    def state(self) -> Place:
+        """The state folder as it lies there, for looking at it: nothing strikes."""
+        return self._unfused.state
+
+    # the certificate's life
+
+    def expire_certificate(self, seconds: float) -> None:
+        """From so many seconds on the certificate is not valid any more."""
+        until = (self.clock.now() + timedelta(seconds=seconds)).replace(microsecond=0)
+        leaf = make_certificate(
+            rsa_key("leaf"), issuer=_ISSUERS[self.environment], not_before=VALID[0], not_after=until
+        )
+        self.certificate = replace(
+            self.certificate, leaf_der=leaf.public_bytes(Encoding.DER), not_after=until
+        )
+        self.certificate_expired = True
+        self._connect()
+
+    def renew_certificate(self) -> None:
+        self.attempt += 1
+        self.certificate = _certificate(self.environment)
+        self._connect()
+
+    @property
+    def certificate_holds(self) -> bool:
+        return self.own_clock.now() <= self.certificate.not_after
+
+    def require_certificate(self) -> None:
+        """What every task does first, as the hook opens the keystore."""
+        if not self.certificate_holds:
+            raise CertificateError("the certificate has expired", code="expired")
+
+    def _connect(self) -> None:
+        transport = FusedTransport(self.simulator.sync_transport(), self, self._see)
+        tokens = TokenSource(self.settings, self.certificate, self.own_clock, transport=transport)
+        self._register = RegisterClient(self.settings, tokens, self.own_clock, transport=transport)
+        if self.thin:
+            self._register._http = ThinClient(FusedTransport(Front(self.simulator), self, self._see))
+
+    def _see(self, operation: str, request: httpx.Request, response: httpx.Response | None) -> None:
+        if response is not None:
+            call = self.calls[-1]
+            wait = response.headers.get("Retry-After")
+            call.status, call.retry_after = response.status_code, float(wait) if wait else None
+            call.fine = not self.simulator.log[-1].fault
+            return
+        holder = ""
+        if operation not in ("token", "look_up") and self.state.exists("lease"):
+            lease = self.state.read_json("lease")
+            holder = run_key(lease["dag_id"], lease["run_id"]) if lease["held"] else ""
+        self.calls.append(
+            Call(
+                at=self.clock.monotonic(),
+                operation=operation,
+                run=self.current,
+                holder=holder,
+                customer_id=request.headers.get("CustomerID") or "",
+                body=request.content if operation == "register_file" else b"",
+                url=str(request.url),
+                attempt=self.attempt,
+            )
+        )
 
     # the warehouse's life
 
@@ -229,9 +262,9 @@ class Institution:
             start = today - timedelta(days=self.random.choice([0, 0, 3]))
             self.warehouse.agreements_held.append(Agreement(self.new_customer(), start))
 
-    def desired(self) -> dict[str, date | None]:
-        """Who is a customer today, and since when: the rule told a second time, plainly."""
-        today = oslo_today(self.clock)
+    def desired(self, on: date | None = None) -> dict[str, date | None]:
+        """Who is a customer on a day (today), and since when: the rule told a second time, plainly."""
+        today = on or oslo_today(self.clock)
         mine: dict[str, list[Agreement]] = {}
         for a in self.warehouse.agreements_held:
             refused = a.started and a.ended and a.ended < a.started
@@ -263,7 +296,25 @@ def _b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-_KEYSTORE = _b64(make_keystore())
+# Around the virtual clock's time, so that no test depends on the day on which it runs.
+VALID = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2029, 12, 31, tzinfo=UTC))
+_ISSUERS = {"test": TEST_ISSUER, "production": PRODUCTION_ISSUER}
+
+
+@cache
+def _keystore(environment: Environment) -> str:
+    return _b64(make_keystore(issuer=_ISSUERS[environment], not_before=VALID[0], not_after=VALID[1]))
+
+
+@cache  # 44 ms
+def _certificate(environment: Environment) -> EnterpriseCertificate:
+    return load_keystore(
+        _keystore(environment),
+        PASSWORD,
+        expected_organisation=ORGANISATION,
+        environment=environment,
+        at=VALID[0] + timedelta(days=1),
+    )
 
 
 def fast_folder() -> Path:

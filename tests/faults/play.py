@@ -1,6 +1,5 @@
 """Plays the three Dags in virtual time: the same steps, order, retries and trigger rules as theirs."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
@@ -27,6 +26,7 @@ from kfr.load.world import Run, World
 from kfr.register.errors import Fatal, KfrError, Refused
 from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
+from tests.faults.turns import play_together
 
 Kind = Literal["first", "periodic", "reconcile"]
 
@@ -50,6 +50,11 @@ class Play:
     kind: Kind = "first"
     full: bool = False  # of a reconciliation
     is_over: Callable[[lease.Lease], bool] = lambda _: True  # whether the holder of the lease is
+    arrivals_seconds: float = ARRIVALS_SECONDS
+    crash_is_final: bool = False  # nobody tries again what a dead worker did: a person clears, or a new run comes
+    plays: int = 0
+    planned_again: bool = False
+    most_waits: int = 10_000  # for the lease, before the run gives up
 
     @property
     def green(self) -> bool:
@@ -66,6 +71,9 @@ class Play:
     def play(self) -> bool:
         """Run to the end; return whether the run is green."""
         first = self.kind == "first"
+        self.institution.attempt += 1
+        self.planned_again |= self.plays > 0 and "plan_changes" not in self.states
+        self.plays += 1
         self._simple("check_readiness", [], readiness.check)
         self._simple("acquire_register", ["check_readiness"], self._acquire)
         self._simple("extract_relationships", ["acquire_register"], extract.extract_relationships)
@@ -79,7 +87,7 @@ class Play:
         else:
             self._simple("announce_volume", ["plan_changes"], confirmation.announce_volume)
             self._simple("approve_changes", ["announce_volume"], self._approve)
-            asyncio.run(self._load())
+            self._load()
             self._simple("remove_ended", [self.closing], removal.remove_ended)
             self._simple("verify_register", ["remove_ended"], verification.verify)
             if first:
@@ -114,31 +122,31 @@ class Play:
         ]
         return [*tasks, "verify_register", *(["send_confirmation"] if self.kind == "first" else [])]
 
-    async def _load(self) -> None:
+    def _load(self) -> None:
         if self.states["approve_changes"] != "success":
             self.states |= dict.fromkeys(("upload_batch_file", self.beside, self.closing), "upstream_failed")
             return
         labels = planning.read(self._world()).labels
-        slots = asyncio.Semaphore(planning.FILES_IN_FLIGHT)
         files = {f"upload_batch_file[{label}]": label for label in labels}
         pending = [task for task in files if self.states.get(task) != "success"]
-        uploads = asyncio.gather(*(self._in_slot(slots, task, [files[task]]) for task in pending))
-        if self.states.get(self.beside) == "success":
-            await uploads
-        elif self.kind == "first":
-            await asyncio.gather(uploads, self._arrivals(list(files)))
+        slots = [self._upload_each(pending, files) for _ in range(planning.FILES_IN_FLIGHT)]
+        clock = self.institution.clock
+        if self.states.get(self.beside) != "success" and self.kind == "first":
+            play_together(clock, *slots, self._arrivals(list(files)))
         else:
-            self._simple("register_today", ["approve_changes"], arrivals.register_today)
-            await uploads
+            self._simple(self.beside, ["approve_changes"], arrivals.register_today)
+            play_together(clock, *slots)
         bad = [t for t in [*files, self.beside] if self.states.get(t) != "success"]
         if bad:
             self.states[self.closing] = "upstream_failed"
         elif self.states.get(self.closing) != "success":
-            await self._upload(self.closing, None)
+            play_together(clock, self._upload(self.closing, None))
 
-    async def _in_slot(self, slots: asyncio.Semaphore, task: str, labels: list[str]) -> None:
-        async with slots:
-            await self._upload(task, labels)
+    async def _upload_each(self, pending: list[str], files: dict[str, str]) -> None:
+        """One of the slots: it takes the next file when it is done with one."""
+        while pending:
+            task = pending.pop(0)
+            await self._upload(task, [files[task]])
 
     async def _upload(self, task: str, labels: list[str] | None) -> None:
         """A deferrable task: POST in a worker, wait in a trigger, record in a worker."""
@@ -155,34 +163,35 @@ class Play:
                 world = self._world()
                 for label in mine:
                     upload.finish(world, label, proven, late)
-            except (KfrError, Crash) as error:
+            except (KfrError, Crash, OSError) as error:
                 if self._stops(task, error):
                     return
+                wait = _wait_before_retry(error)
             else:
                 self.states[task] = "success"
                 return
-            await self.institution.clock.asleep(RETRY_SECONDS)
+            await self.institution.clock.asleep(wait)
 
     async def _wait(
         self, files: list[str], *, until_settled: bool
     ) -> tuple[dict[str, float], tuple[str, ...]]:
-        clock = self.institution.clock
         journal, rate = Journal(self.institution.staging().state), self.institution.settings.rows_per_second
         loading = await await_loading(
             journal,
             files,
-            clock=clock,
+            clock=self.institution.own_clock,
             look_up=self._look_up,
             rows_per_second=rate,
             grace=self.run.loading_grace,
         )
         if until_settled and not loading.late:
-            await await_settling(journal, loading.proven, clock=clock, rows_per_second=rate)
+            await await_settling(
+                journal, loading.proven, clock=self.institution.own_clock, rows_per_second=rate
+            )
         return loading.proven, loading.late
 
     async def _look_up(self, customer: int, first: date, last: date) -> bool:
         """As the trigger does. In one piece: another task's wait must not age a token assertion on its way."""
-        await asyncio.sleep(0)
         return self._world().look_up(customer, first, last)
 
     async def _arrivals(self, uploads: list[str]) -> None:
@@ -192,16 +201,16 @@ class Play:
             self.on_task("register_arrivals")
             try:
                 arrivals.register_arrivals(self._world())
-            except (KfrError, Crash) as error:
+            except (KfrError, Crash, OSError) as error:
                 tries += 1
                 if self._stops("register_arrivals", error) or tries > RETRIES:
                     return
-                await self.institution.clock.asleep(RETRY_SECONDS)
+                await self.institution.clock.asleep(_wait_before_retry(error))
                 continue
             if over:
                 self.states["register_arrivals"] = "success"
                 return
-            await self.institution.clock.asleep(ARRIVALS_SECONDS)
+            await self.institution.clock.asleep(self.arrivals_seconds)
 
     def _simple(self, task: str, after: list[str], step: Callable[[World], Any]) -> None:
         if self.states.get(task) in ("success", "skipped"):
@@ -212,17 +221,16 @@ class Play:
             self._try(task, step)
 
     def _try(self, task: str, step: Callable[[World], Any], retries: int = RETRIES) -> None:
-        for attempt in range(retries + 1):
-            if attempt:
-                self.institution.clock.sleep(RETRY_SECONDS)
+        wait = 0.0
+        for _ in range(retries + 1):
+            self.institution.clock.sleep(wait)
             self.on_task(task)
             try:
                 step(self._world())
-            except (KfrError, Crash) as error:
+            except (KfrError, Crash, OSError) as error:
                 if self._stops(task, error):
                     return
-                if isinstance(error, removal.SendsOpen):
-                    self.institution.clock.sleep(error.retry_after or 0)
+                wait = _wait_before_retry(error)
             else:
                 self.states[task] = "success"
                 return
@@ -231,22 +239,23 @@ class Play:
         """What the Dag's retry policy does with an error; a crash is retried as a lost heartbeat is."""
         self.errors.append(f"{task}: {type(error).__name__}: {error}")
         self.institution.fuse.replace()
+        self.institution.attempt += isinstance(error, Crash)
         self.states[task] = "failed"
-        return isinstance(error, Fatal | Refused)
+        return isinstance(error, Fatal | Refused) or (isinstance(error, Crash) and self.crash_is_final)
 
     def _acquire(self, world: World) -> None:
         if self.run.dry_run:
             return
-        while (
-            lease.acquire(
+        for _ in range(self.most_waits):
+            if lease.acquire(
                 world,
                 finished=self.is_over,
                 heartbeat_seconds=HEARTBEAT_SECONDS,
                 first_load=self.kind == "first",
-            )
-            is None
-        ):
+            ):
+                return
             self.institution.clock.sleep(60)
+        raise Fatal("the sensor timed out")
 
     def _compare(self, world: World) -> None:
         while not reconciliation.compare(world, full=self.full, seconds=600.0):
@@ -274,4 +283,11 @@ class Play:
         return self.states.get(task) not in ("success", "skipped")
 
     def _world(self) -> World:
-        return self.institution.world(self.run)
+        world = self.institution.world(self.run)
+        self.institution.require_certificate()
+        return world
+
+
+def _wait_before_retry(error: BaseException) -> float:
+    """As the Dags' retry policy has it: an error that says when to come back is not tried before."""
+    return max(RETRY_SECONDS, getattr(error, "retry_after", None) or 0.0)

@@ -1,163 +1,279 @@
-"""One fault run from one seed: a population, its changes, undocumented behaviour, faults and crashes."""
+"""One fault run from one seed: an institution, its changes, undocumented behaviour, and everything that goes wrong."""
 
 import random
 import tempfile
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import time, timedelta
 from pathlib import Path
-from typing import get_args, get_type_hints
 
-from kfr.load import removal
-from kfr.load.journal import is_open, schedule
+from kfr.load.planning import Plan
 from kfr.load.world import Run
-from kfr.relationships.guards import Limits
+from tests.faults import draws
 from tests.faults.check import broken_promises
-from tests.faults.institution import Institution, fast_folder
-from tests.faults.play import Play
-from tests.simulator import Fault, FaultKind, Switches
+from tests.faults.institution import fast_folder
+from tests.faults.people import WATCHFUL, close_hopeless_sends
+from tests.faults.play import Kind, Play
+from tests.faults.store import MemoryPath, MemoryStore
+from tests.faults.year import CHANGES, Year
 
-CLEARS = 8  # how often a person clears what failed, before we say that the load does not converge
-GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_share=0.5)
+STORIES = ("first", "first", "first", "periodic", "periodic", "periodic", "backfill", "reconcile")
+DAGS = {"first": "kfr_initial_load", "periodic": "kfr_periodic_load", "reconcile": "kfr_reconcile"}
+CLEARS = 8  # how often a person helps, before we say that a load does not converge
+THROUGH_HTTPX = 0.1  # of the runs; the others use a thin client before the same transport
+ON_DISK = 0.08  # of the runs; the others' state lies in memory, which is quicker
+WRONG_WORLD = 0.01  # of the runs: synthetic numbers in a warehouse that is loaded to production
 
 
 @dataclass
 class Result:
+    """What one seed came to."""
+
     seed: int
-    green: bool
-    clears: int
-    problems: list[str]
-    planned: list[str]
-    errors: list[str]
-    hours: float
+    story: str
+    files: int = 0
+    calls: int = 0
+    runs: int = 0
+    helped: int = 0  # how often a person cleared, or started another run
+    hours: float = 0.0
+    green_alone: bool = False
+    passing: bool = True  # nothing was planned that needs a person
+    planned: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    struck: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        state = "ok" if not self.problems else "BROKEN " + "; ".join(self.problems)
-        return f"seed {self.seed}: {state}, {self.clears} clears, {self.hours:.1f} virtual hours; {', '.join(self.planned)}"
+        state = "BROKEN " + "; ".join(self.problems) if self.problems else "ok"
+        facts = f"{self.files} files, {self.calls} calls, helped {self.helped} times, {self.hours:.1f} virtual hours"
+        struck = ", ".join(f"{kind} at {point}" for kind, point in sorted(self.struck))
+        return f"seed {self.seed}: {state}; {self.story}, {facts}; struck: {struck or 'nothing'}"
 
 
-def play_seed(seed: int) -> Result:
-    """Play one seed to its end: faults stop, people clear; then every promise is checked."""
-    rng = random.Random(f"scenario {seed}")
-    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
-        institution = Institution(Path(folder), seed=seed, switches=_switches(rng))
-        institution.clock.set(_start(rng, institution.clock.now()))
-        institution.populate(rng.choice([40, 40, 300, 600]))
-        for _ in range(rng.randrange(4)):
-            institution.warehouse.later(rng.uniform(0, 30), lambda: institution.leave(rng.randrange(1, 6)))
-            institution.warehouse.later(rng.uniform(0, 30), lambda: institution.arrive(rng.randrange(1, 6)))
-        planned = _plan_faults(rng, institution)
-        run = Run(
-            dag_id="kfr_initial_load",
-            run_id=f"manual__{seed}",
-            approval="never",
-            max_batch_bytes=rng.choice([2_000, 5_000, 10_000_000]),
-            limits=GENEROUS,
+def play_seed(seed: int, say=lambda _: None) -> Result:
+    """Play one seed to its end: faults stop, people help; then every promise is checked.
+
+    :param say: told of each step as it is taken.
+    """
+    with ExitStack() as stack:
+        rng = random.Random(f"scenario {seed}")
+        root = MemoryPath(MemoryStore())
+        if rng.random() < ON_DISK:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=fast_folder())))
+        return _Scenario(seed, rng, root, say).play()
+
+
+class _Scenario:
+    def __init__(self, seed: int, rng: random.Random, root, say) -> None:
+        self.rng, self.say = rng, say
+        story = rng.choice(STORIES)
+        self.kind: Kind = "periodic" if story == "backfill" else story
+        self.customers = rng.randrange(10, 61 if story == "first" else 31)
+        wrong_world = rng.random() < WRONG_WORLD
+        self.year = Year(
+            root,
+            seed=seed,
+            switches=draws.switches(rng),
+            requests_per_second=rng.choice([20.0, 200.0]),
+            rows_per_second=rng.choice([3.0, 20.0, 250.0]),
+            sample_size=rng.choice([3, 40]),
+            environment="production" if wrong_world else "test",
+            thin=rng.random() > THROUGH_HTTPX,
         )
-        play, clears, problems = Play(institution, run), 0, []
+        self.institution = self.year.institution
+        self.institution.clock.set(draws.start(rng, self.institution.clock.now()))
+        self.result = Result(seed, "synthetic numbers to production" if wrong_world else story)
+        self.institution.warehouse.change = self._change
+        self.institution.fuse.pause = self._another_run
+        self.plays: list[Play] = []
+        self.faults_over = False
+        self.listed: dict[str, dict] = {}  # who was a customer when a run made its list
+
+    def play(self) -> Result:
+        rng, institution, result = self.rng, self.institution, self.result
         began = institution.clock.now()
-        while not play.play() and clears < CLEARS:
-            problems += broken_promises(institution, play)
-            clears += 1
-            institution.clock.advance(rng.choice([60, 3600, 6 * 3600]))
-            institution.simulator.faults.clear()
-            institution.fuse = institution.fuse.__class__()
-            close_hopeless_sends(institution, run)
+        institution.populate(self.customers)
+        if institution.environment == "production":
+            self._wrong_world()
+            return result
+        if result.story != "first":
+            self._quiet_first_load()
+        for _ in range(rng.randrange(4)):
+            institution.warehouse.later(rng.uniform(0, 30), self._change)
+        result.planned = draws.plan_faults(rng, institution, first=result.story == "first")
+        result.passing = set(result.planned) <= draws.PASSING
+        self.say(f"{result.story}: {self.customers} customers, {institution.switches}, planned {result.planned}")
+        self._until_green(self._play_of(self.kind, asked=self._asked()))
+        self._stop_faults()
+        self._next_day()
+        result.runs, result.calls = len(self.plays), len(institution.calls)
+        result.files = sum(c.operation == "register_file" for c in institution.calls)
+        result.hours = (institution.clock.now() - began) / timedelta(hours=1)
+        result.errors = [error for play in self.plays for error in play.errors]
+        result.struck = self._struck()
+        result.problems = list(dict.fromkeys([*result.problems, *self.year.problems]))
+        return result
+
+    # what happens before and after
+
+    def _quiet_first_load(self) -> None:
+        """One that all went well in, so that there is something to keep right; then some days of change."""
+        play = self._play_of("first")
+        if not play.play():
+            self.result.problems.append(f"a quiet first load is not green: {play.errors[-1:]}")
+        days = self.rng.choice([1, 1, 2, 5])
+        for _ in range(days):
+            at = self.rng.choice([time(4), time(11, 30), time(23, 59, 30)])
+            self.year.sleep_until(self.year.today + timedelta(days=1), at)
+            self._change()
+            self._change()
+
+    def _change(self) -> None:
+        """Two things that happen in a warehouse; as likely as the rest that somebody comes or goes."""
+        changes = [change for _, change in CHANGES]
+        self.rng.choice(changes)(self.year)
+        self.rng.choice(changes[:5])(self.year)
+
+    def _next_day(self) -> None:
+        """Without a fault the next day's load is green, and all is as it should be."""
+        self.year.sleep_until(self.year.today + timedelta(days=1), time(4))
+        self._until_green(self._play_of("periodic"), quiet=True)
+
+    def _wrong_world(self) -> None:
+        play = self._play_of("first")
+        if play.play():
+            self.result.problems.append("10: synthetic numbers were loaded to production")
+        if any(c.operation not in ("token", "look_up") for c in self.institution.calls):
+            self.result.problems.append("10: something was written for a warehouse of the wrong world")
+
+    # runs
+
+    def _asked(self) -> dict:
+        if self.result.story == "backfill":
+            last = self.year.today
+            days = (last - timedelta(days=self.rng.randrange(1, 7)), last)
+            return {"scope": "interval", "compare_with": "register", "interval": days}
+        return {"dry_run": True} if self.kind != "first" and self.rng.random() < 0.03 else {}
+
+    def _play_of(self, kind: Kind, asked: dict | None = None) -> Play:
+        run = Run(
+            dag_id=DAGS[kind],
+            run_id=f"manual__{len(self.plays) + 1}",
+            max_batch_bytes=draws.batch_bytes(self.rng, self.customers),
+            limits=WATCHFUL,
+            loading_grace=self.rng.choice([30.0, 120.0]),
+            **(asked or {}),
+        )
+        play = Play(
+            self.institution,
+            run,
+            kind=kind,
+            full=kind == "reconcile" and self.rng.random() < 0.5,
+            approve=self._is_whole,
+            arrivals_seconds=self.rng.choice([5.0, 20.0]),
+            crash_is_final=self.rng.random() < 0.3,
+            on_task=lambda task: self._on_task(run, task),
+        )
+        self.plays.append(play)
+        self.year.plays.append(play)
+        return play
+
+    def _on_task(self, run: Run, task: str) -> None:
+        if task == "extract_relationships":
+            self.listed[run.key] = self.institution.desired()
+        self.say(f"  {self.institution.clock.now():%H:%M:%S} {task}")
+
+    def _until_green(self, play: Play, *, quiet: bool = False) -> None:
+        """Play it; as long as it is red a person waits, mends what is broken, and clears or starts another."""
+        for helped in range(CLEARS):
+            self.say(f" {play.run.run_id} of {play.run.dag_id}, after {helped} times of help")
+            if play.play():
+                break
+            self.say(f"  red: {play.errors[-1:]}")
+            self._check(play)
+            if helped or self.rng.random() < 0.5:
+                self._stop_faults()
+            self.result.helped += 1
+            self.institution.clock.advance(self.rng.choice([60, 1800, 6 * 3600]))
+            if self.faults_over:
+                close_hopeless_sends(self.institution, play.run)
+            play = self._go_on(play)
+        else:
+            self.result.problems.append(f"5: not green after {CLEARS} times of help: {play.errors[-1:]}")
+        if not quiet:
+            self.result.green_alone = self.result.helped == 0
+        self._check(play)
+        if play.green and not play.run.dry_run:
+            self._compare(play)
+
+    def _compare(self, play: Play) -> None:
+        """A green run's register; who changed after its list was made is the next run's, but for a first load."""
+        before, now = self.listed.get(play.run.key, {}), self.institution.desired()
+        changed = frozenset(int(c) for c in before.keys() | now.keys() if before.get(c, 0) != now.get(c, 0))
+        whole = play.run.scope == "everyone"
+        self.year.check(play, changed=frozenset() if play.kind == "first" else changed, whole=whole)
+
+    def _is_whole(self, plan: Plan) -> bool:
+        """Whoever is asked looks whether the list is as long as the warehouse's own."""
+        return sum(plan.fates.values()) > 0.8 * len(self.year.held)
+
+    def _go_on(self, play: Play) -> Play:
+        if play.run.dry_run or self.rng.random() < 0.6:
             play.clear()
-        if not play.green:
-            problems.append(
-                f"5: not green after {CLEARS} clears: {play.errors[-1] if play.errors else play.states}"
-            )
-        problems += broken_promises(institution, play)
-        hours = (institution.clock.now() - began) / timedelta(hours=1)
-        return Result(seed, play.green, clears, problems, planned, play.errors, hours)
+            return play
+        kind = play.kind
+        if kind == "first" and self.institution.state.exists("mirrored") and self.rng.random() < 0.5:
+            kind = "reconcile" if self.rng.random() < 0.5 else "periodic"
+        return self._play_of(kind)
+
+    def _another_run(self) -> None:
+        """While a worker of one run is stopped, another begins; it may think that the first one is over."""
+        alive = self.rng.random() < 0.5
+        institution, writer = self.institution, self.institution.current
+        other = self._play_of("periodic" if self.kind != "periodic" else "reconcile")
+        other.is_over = lambda _: not alive
+        other.most_waits = 3 if alive else 100
+        held = institution.state.exists("lease") and institution.state.read_json("lease")["held"]
+        self.say(f"  the worker stops; {other.run.run_id} begins ({'it lives' if alive else 'thought over'})")
+        before = len(institution.calls)
+        other.play()
+        wrote = [c for c in institution.calls[before:] if c.operation not in ("token", "look_up")]
+        if alive and held and wrote:
+            self.result.problems.append("6: another run wrote while the first one lived")
+        self._check(other)
+        if other.green:
+            self._compare(other)
+        institution.current = writer
+        institution.attempt += 1
+        self.say("  the worker goes on")
+
+    def _stop_faults(self) -> None:
+        institution, self.faults_over = self.institution, True
+        institution.simulator.faults.clear()
+        institution.fuse.disarm()
+        institution.warehouse.mend()
+        institution.own_clock.off = 0.0
+        if institution.certificate.not_after < institution.clock.now() + timedelta(days=30):
+            self.result.struck["certificate expires", "task"] += not institution.certificate_holds
+            institution.renew_certificate()
+
+    def _check(self, play: Play) -> None:
+        self.result.problems += broken_promises(self.institution, play, settle=False)
+
+    def _struck(self) -> Counter[tuple[str, str]]:
+        """What really happened, by kind and point."""
+        struck = self.result.struck + self.institution.fuse.struck + self.institution.warehouse.struck
+        for event in self.institution.simulator.log:
+            if event.fault and event.operation:
+                kind = f"{event.fault} {event.status}" if event.fault.startswith("status") else event.fault
+                struck[kind, event.operation] += 1
+            elif event.kind == "refused" and event.code in ("KFR-005", "ERR-002"):
+                struck["row refused", event.operation] += 1
+            elif event.kind == "refused" and event.code == "MP-130":
+                struck["clock off", event.operation] += 1
+            elif event.kind == "refused" and event.code == "MP-123":
+                struck["certificate expires", event.operation] += 1
+        return struck
 
 
-def close_hopeless_sends(institution: Institution, run: Run) -> None:
-    """What the runbook has a person do, after asking Bits: close sends that will never load."""
-    from dataclasses import replace
-
-    world = institution.world(run)
-    sends, rate = world.journal.sends(), institution.settings.rows_per_second
-    plans = schedule(sends, rate)
-    while institution.simulator.pending_rows:
-        institution.clock.advance(600)
-    for send in sends:
-        plan = plans.get(send.name)
-        overdue = plan and world.now > plan.settled_at + run.loading_grace
-        if plan and overdue and is_open(send, plan, world.now) and not send.proven_at:
-            removal._close_what_shows(world)
-            current = next(s for s in world.journal.sends() if s.name == send.name)
-            if current.proven_at is None:
-                world.journal.put(replace(current, closed_because="Bits says that it was never loaded"))
-
-
-def _start(rng: random.Random, now: datetime) -> datetime:
-    """Any time of day; now and then just before midnight in Oslo, or the night when the clocks change."""
-    if rng.random() < 0.15:
-        return datetime(2027, 3, 27, 22, 59, 50, tzinfo=UTC)
-    if rng.random() < 0.2:
-        return now.replace(hour=22, minute=59, second=rng.randrange(60))
-    return now + timedelta(seconds=rng.randrange(12 * 3600))
-
-
-def _switches(rng: random.Random) -> Switches:
-    """Each undocumented behaviour drawn by itself. Starts are compared, so what changes them is kept documented."""
-    hints = get_type_hints(Switches)
-    drawn = {}
-    for field in fields(Switches):
-        choices = get_args(hints[field.name])
-        if field.name in ("re_registration", "second_file", "file_after_single", "size_limit", "duplicates"):
-            continue
-        if choices:
-            drawn[field.name] = rng.choice(choices)
-    drawn["look_up_lag"] = rng.choice([0.0, 0.0, 5.0, 40.0])
-    drawn["other_bank"] = rng.random() < 0.5
-    return Switches(**drawn)
-
-
-def _plan_faults(rng: random.Random, institution: Institution) -> list[str]:
-    faults = institution.simulator.faults
-    planned = []
-    for _ in range(rng.randrange(4)):
-        fault = _draw_fault(rng)
-        faults.add(fault)
-        planned.append(f"{fault.kind}@{fault.operation}")
-    if rng.random() < 0.6:
-        touches = rng.randrange(1, 1200)
-        institution.fuse.set(touches)
-        planned.append(f"crash at touch {touches}")
-    return planned
-
-
-def _draw_fault(rng: random.Random) -> Fault:
-    operation = rng.choice(
-        ["token", "register_one", "remove_one", "register_file", "register_file", "look_up", "mail"]
-    )
-    if operation == "mail":
-        kind = rng.choice([FaultKind.STATUS, FaultKind.CLOSED_BEFORE_WORK, FaultKind.CLOSED_AFTER_WORK])
-        return Fault(kind=kind, operation="mail", nth=1, times=rng.choice([1, 2]))
-    kinds = [
-        FaultKind.STATUS, FaultKind.STATUS_AFTER_WORK, FaultKind.NO_CONNECTION, FaultKind.RESET_BEFORE_WORK,
-        FaultKind.RESET_AFTER_WORK, FaultKind.CLOSED_AFTER_WORK, FaultKind.SLOW, FaultKind.BODY,
-    ]  # fmt: skip
-    if operation == "register_file":
-        kinds += [
-            FaultKind.FILE_DROPPED,
-            FaultKind.FILE_PARTLY_LOADED,
-            FaultKind.FILE_LOADED_TWICE,
-            FaultKind.LOADING_STALLED,
-        ] * 2
-    if operation == "look_up":
-        kinds += [FaultKind.LOOK_UP_LAGS]
-    kind = rng.choice(kinds)
-    return Fault(
-        kind=kind,
-        operation=operation,
-        nth=rng.choice([1, 1, 2, 3, 5]),
-        times=rng.choice([1, 1, 2, 8]),
-        status=rng.choice([500, 502, 503, 504, 429, 401]),
-        body=rng.choice(["html", "empty", "wrong_type", "cut"]),
-        retry_after=rng.choice([None, 5, 90]),
-        seconds=0.0 if kind is FaultKind.FILE_LOADED_TWICE else rng.choice([5.0, 90.0, 7200.0]),
-        share=rng.choice([0.1, 0.5, 0.98]),
-    )

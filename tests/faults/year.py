@@ -16,11 +16,14 @@ from kfr.load import lease, mirror
 from kfr.load.planning import Plan
 from kfr.load.staging import Staging
 from kfr.load.world import Run
+from kfr.register.settings import Environment
 from kfr.relationships.packing import date_of, ids_of, starts_of
 from tests.faults.check import broken_promises
-from tests.faults.institution import KEY, Agreement, Institution
+from tests.faults.institution import KEY, Institution
+from tests.faults.people import GENEROUS, close_hopeless_sends
 from tests.faults.play import Kind, Play
-from tests.faults.scenario import GENEROUS, close_hopeless_sends
+from tests.faults.store import MemoryPath
+from tests.faults.warehouse import Agreement
 from tests.keystores import ORGANISATION
 from tests.simulator import Fault, FaultKind, Switches
 
@@ -36,16 +39,30 @@ FILE_FAULTS = (FaultKind.FILE_DROPPED, FaultKind.FILE_PARTLY_LOADED, FaultKind.F
 class Year:
     """The institution, and what a test does to it day by day. `counts` says what was met."""
 
-    folder: Path
+    folder: Path | MemoryPath
     seed: int = 0
     switches: Switches = field(default_factory=Switches)
+    requests_per_second: float = 200.0
+    rows_per_second: float = 250.0
+    sample_size: int = 40
+    environment: Environment = "test"
+    thin: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     plays: list[Play] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"year {self.seed}")
-        self.institution = Institution(self.folder, seed=self.seed, switches=self.switches)
+        self.institution = Institution(
+            self.folder,
+            seed=self.seed,
+            switches=self.switches,
+            requests_per_second=self.requests_per_second,
+            rows_per_second=self.rows_per_second,
+            sample_size=self.sample_size,
+            environment=self.environment,
+            thin=self.thin,
+        )
         self.registered_again: set[int] = set()  # their start is the register's own business
         self.start_moved: set[int] = set()  # nothing says that the register takes another start
         self.vanished: set[str] = set()
@@ -236,13 +253,13 @@ class Year:
             if kind == "periodic" and self.random.random() < 0.3:  # nobody clears it: the next run goes on
                 self.counts["runs abandoned"] += 1
                 self.institution.simulator.faults.clear()
-                self.institution.fuse = self.institution.fuse.__class__()
+                self.institution.fuse.disarm()
                 close_hopeless_sends(self.institution, run)
                 break
             self.counts["clears"] += 1
             self.institution.clock.advance(self.random.choice([60, 1800]))
             self.institution.simulator.faults.clear()
-            self.institution.fuse = self.institution.fuse.__class__()
+            self.institution.fuse.disarm()
             close_hopeless_sends(self.institution, run)
             play.clear()
         else:
@@ -264,17 +281,27 @@ class Year:
 
     # what must hold
 
-    def check(self) -> None:
-        """After a green load: register equals warehouse, and the mirror equals the register."""
+    def check(self, play: Play | None = None, *, changed: frozenset[int] = frozenset(), whole: bool = True) -> None:
+        """After a green load: register equals warehouse, and the mirror equals the register.
+
+        :param changed: of whom something happened since the list was made; they are the next load's.
+        :param whole: whether the load was about everyone; else only the mirror is compared.
+        """
         institution, where = self.institution, f"{self.today} seed {self.seed}"
-        play = self.plays[-1]
+        play = play or self.plays[-1]
         self.problems += [f"{where}: {p}" for p in broken_promises(institution, play, settle=False)]
-        desired = {int(c): start for c, start in institution.desired().items()}
+        refuses = institution.simulator.refuses
+        desired = {int(c): start for c, start in institution.desired().items() if int(c) not in refuses}
         active = {
             c: start for c, (start, end) in institution.simulator.relationships().items() if end is None
         }
-        excused = {int(c) for c in self.vanished} | self._held_back() | self.forgotten
-        if missing := desired.keys() - active.keys():
+        excused = {int(c) for c in self.vanished} | self._held_back(play) | self.forgotten
+        excused |= (turned := self._turned_at_midnight(play) | changed)
+        if not whole:
+            desired = {c: start for c, start in desired.items() if c in active}
+            excused |= active.keys()
+            self.start_moved |= active.keys()
+        if missing := desired.keys() - active.keys() - turned:
             self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
         if left := active.keys() - desired.keys() - excused:
             self.problems.append(f"{where}: {len(left)} left over in the register after {play.run.run_id}")
@@ -289,16 +316,22 @@ class Year:
                 self.problems.append(f"{where}: the mirror has another start than the register")
         wrong_start = [
             c
-            for c in desired.keys() & undisturbed - self.start_moved
+            for c in desired.keys() & undisturbed - self.start_moved - turned
             if desired[c] and active.get(c) not in (None, desired[c])
         ]
         if wrong_start:
             self.problems.append(f"{where}: {len(wrong_start)} with another start than the warehouse")
 
-    def _held_back(self) -> set[int]:
+    def _turned_at_midnight(self, play: Play) -> set[int]:
+        """Who was a customer on the run's own day and is not today, or the other way round."""
+        report = self.institution.state.read_json(f"reports/{play.run.key}.json")
+        then, now = self.institution.desired(date.fromisoformat(report["as_of"])), self.institution.desired()
+        return {int(c) for c in then.keys() ^ now.keys()}
+
+    def _held_back(self, play: Play) -> set[int]:
         """Customers with a refused row, and those of a file that could not be proven today."""
         tainted = {int(a.customer) for a in self.held if a.started and a.ended and a.ended < a.started}
-        world = self.institution.world(self.plays[-1].run)
+        world = self.institution.world(play.run)
         return tainted | set(ids_of(mirror.read(world).possible).tolist())
 
 

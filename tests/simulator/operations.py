@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from urllib.parse import parse_qs
 
@@ -71,6 +71,7 @@ class Operations:
     register: Register
     queue: LoadingQueue
     switches: Switches
+    refuses: set[int] = field(default_factory=set)  # numbers that it takes for wrong, though they are right
     _files: int = 0
 
     def serve(self, route: Route, request: Request, at: datetime, fault: Fault | None) -> Answer:
@@ -87,6 +88,8 @@ class Operations:
             if route.operation == "register_file":
                 return self._register_file(request, at, fault)
             customer_id = _read_customer_id(request.headers, route.operation)
+            if customer_id in self.refuses:
+                raise Refusal(400, "ERR-002" if route.operation == "look_up" else "KFR-005")
             return self._serve_one(route.operation, customer_id, request, at, fault)
         except Refusal as refusal:
             return refusal.answer(at, customer_id)
@@ -167,6 +170,8 @@ class Operations:
 
     def _register_file(self, request: Request, at: datetime, fault: Fault | None) -> Answer:
         batch = read_request(request.headers.get("content-type", ""), request.body, self.switches)
+        if self.refuses and not self.refuses.isdisjoint(batch.ids.tolist()):
+            raise Refusal(400, "KFR-005")
         self._files += 1
         self._load(batch, self._files, self.register.moment(at), fault)
         return Answer(status=201, content_type=None, file=self._files, rows=len(batch))

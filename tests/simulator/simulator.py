@@ -103,6 +103,11 @@ class Simulator:
         self.base_url, self.issuer, self._maskinporten.issuer = base_url, issuer, issuer
 
     @property
+    def refuses(self) -> set[int]:
+        """Identifiers that the register refuses as wrong, though they are right; to be changed at will."""
+        return self._operations.refuses
+
+    @property
     def switches(self) -> Switches:
         return self._operations.switches
 

@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,7 @@ class Staging:
         return self.seal.fingerprint(*parts)
 
 
+@lru_cache
 def run_key(dag_id: str, run_id: str) -> str:
     """A folder name for a run: a run id holds `:` and `+`, and two must never meet in one folder."""
     plain = re.sub(r"[^A-Za-z0-9-]+", "-", f"{dag_id}-{run_id}")[:80].strip("-")

@@ -18,7 +18,8 @@ from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import Ints, day_number, ids_of, pack
 from tests.faults.fuse import Crash
-from tests.faults.institution import Agreement, Institution
+from tests.faults.institution import Institution
+from tests.faults.warehouse import Agreement
 from tests.simulator import Event, Fault, FaultKind
 
 GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_share=0.5)

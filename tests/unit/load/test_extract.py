@@ -15,7 +15,7 @@ from kfr.load.warehouse import WarehouseError
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError
 from kfr.relationships.packing import day_number, ids_of, starts_of, text_of
-from tests.faults.institution import Agreement, MemorySnapshot
+from tests.faults.warehouse import Agreement, MemorySnapshot
 from tests.unit.load.one_load import OneLoad
 
 BAD_CHECK_DIGIT = "12345678901"

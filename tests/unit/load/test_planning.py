@@ -18,7 +18,8 @@ from kfr.register.errors import Fatal
 from kfr.relationships.batch_file import FRAME_BYTES, render
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import Ints, ids_of, text_of
-from tests.faults.institution import Agreement, Institution, fast_folder
+from tests.faults.institution import Institution, fast_folder
+from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import TEN_ROWS, OneLoad, a_send, packed
 

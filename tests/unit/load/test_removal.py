@@ -11,7 +11,7 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.upload import NotLoaded
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import ids_of, text_of
-from tests.faults.institution import Agreement
+from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import OneLoad, a_send, packed
 

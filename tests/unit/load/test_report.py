@@ -3,7 +3,7 @@ import json
 from kfr.load import extract, report
 from kfr.load.report import build, notice, table
 from kfr.relationships.packing import text_of
-from tests.faults.institution import Agreement
+from tests.faults.warehouse import Agreement
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 
 

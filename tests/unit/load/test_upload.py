@@ -9,7 +9,7 @@ from kfr.load.journal import Outcome
 from kfr.load.upload import FileRefused, NotLoaded
 from kfr.register.errors import AccessRefused, OutcomeUnknown, Retriable
 from kfr.relationships.packing import DAY_BITS, date_of, day_number, ids_of, starts_of, text_of
-from tests.faults.institution import Agreement
+from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 

@@ -1,0 +1,40 @@
+"""Promise 1: each row read has one fate, and each planned addition goes out once."""
+
+from tests.faults.institution import Institution
+from tests.faults.play import Play
+from tests.faults.traffic import rows_of
+
+FATES = {"added", "start_changed", "unchanged", "folded", "not_active", "rejected"}
+
+
+def broken(institution: Institution, play: Play) -> list[str]:
+    name = f"reports/{play.run.key}.json"
+    if not institution.state.exists(name):
+        return []
+    report = institution.state.read_json(name)
+    if "plan" not in report:
+        return []
+    return [*_fates(institution, play, report), *_once(institution, play, report)]
+
+
+def _fates(institution: Institution, play: Play, report: dict) -> list[str]:
+    fates = report["plan"]["fates"]
+    if set(fates) != FATES:
+        return [f"1: the fates are {sorted(fates)}"]
+    if sum(fates.values()) != report["rows"]["rows"]:
+        return ["1: the fates of the rows do not add up"]
+    if play.run.scope == "everyone" and report["rows"]["rows"] not in institution.warehouse.rows_given:
+        return ["1: the report counts other rows than the warehouse gave"]
+    return []
+
+
+def _once(institution: Institution, play: Play, report: dict) -> list[str]:
+    """Of the files of a run that were taken, no two have a customer in common, but for repairs and re-sends."""
+    if play.planned_again or any(file["label"].startswith("repair") for file in report.get("files", [])):
+        return []
+    mine = [c for c in institution.calls if c.run == play.run.key and c.status == 201]
+    bodies = {c.body for c in mine if c.operation == "register_file"}
+    customers = [customer for body in bodies for customer in rows_of(body) or ()]
+    if play.green and len(set(customers)) < len(customers):
+        return ["1: a customer went out in two files of one run"]
+    return []

@@ -1,0 +1,87 @@
+"""A thin stand-in for `httpx.Client` before the same transport, for most of the fault runs.
+
+httpx takes more than half of a run's time, for URLs and headers that are the same each time. The client's own
+code, answers, errors and time-outs are the real ones; some of the runs, and all other tests, go through httpx.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+
+from kfr.register.transport import TIMEOUT
+from tests.simulator.in_process import BROKEN
+from tests.simulator.messages import Answer
+from tests.simulator.messages import Request as Wire
+from tests.simulator.simulator import Simulator
+
+
+class Request:
+    """What the client asks to be sent, and what the fused transport looks at."""
+
+    __slots__ = ("content", "headers", "method", "url")
+
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> None:
+        self.method, self.url, self.headers, self.content = method, url, headers, content
+
+
+class Response:
+    """What the client reads of an answer."""
+
+    __slots__ = ("_body", "headers", "status_code")
+
+    def __init__(self, answer: Answer) -> None:
+        self.status_code, self.headers, self._body = answer.status, answer.headers, answer.body
+
+    def json(self) -> Any:
+        return json.loads(self._body)
+
+
+class Front:
+    """The register in this process, without a line of HTTP."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    def handle_request(self, request: Request) -> Response:
+        parts = urlsplit(request.url)
+        answer = self._simulator.handle(
+            Wire(
+                method=request.method,
+                origin=f"{parts.scheme}://{parts.netloc}",
+                path=parts.path,
+                query=parts.query,
+                headers={name.lower(): value for name, value in request.headers.items()},
+                body=request.content,
+            )
+        )
+        clock, limit = self._simulator.clock, TIMEOUT.connect if answer.broken == "no_connection" else TIMEOUT.read
+        if answer.delay and limit is not None and answer.delay >= limit:
+            clock.sleep(limit)
+            raise (httpx.ConnectTimeout if answer.broken == "no_connection" else httpx.ReadTimeout)("timed out")
+        if answer.delay:
+            clock.sleep(answer.delay)
+        if answer.broken:
+            kind, text = BROKEN[answer.broken]
+            raise kind(text)
+        return Response(answer)
+
+
+class ThinClient:
+    """What `RegisterClient` calls of an `httpx.Client`."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def build_request(
+        self, method: str, url: str, *, params: Mapping[str, str] | None, headers: dict[str, str], content: bytes | None
+    ) -> Request:
+        return Request(method, f"{url}?{urlencode(params)}" if params else url, headers, content or b"")
+
+    def send(self, request: Request) -> Response:
+        return self._transport.handle_request(request)
+
+    def close(self) -> None:
+        """Nothing is open."""
