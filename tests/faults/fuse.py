@@ -27,7 +27,7 @@ class Crash(BaseException):
     """The worker is dead. Not an Exception: nothing in the package may catch it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Trap:
     """Strikes at the nth touch of its points from now on, so many times in a row."""
 
@@ -72,7 +72,7 @@ class Fuse:
             raise Crash
         self.touches += 1
         for trap in list(self._traps):
-            if not trap.is_at(point, when):
+            if trap not in self._traps or not trap.is_at(point, when):  # a pause may have ended others
                 continue
             trap.nth -= 1
             if trap.nth > 0:

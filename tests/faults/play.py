@@ -53,6 +53,7 @@ class Play:
     arrivals_seconds: float = ARRIVALS_SECONDS
     crash_is_final: bool = False  # nobody tries again what a dead worker did: a person clears, or a new run comes
     plays: int = 0
+    _cleared: int = 0  # errors that a person has seen
     planned_again: bool = False
     most_waits: int = 10_000  # for the lease, before the run gives up
 
@@ -62,8 +63,15 @@ class Play:
         return self.states.get("remove_staged_files") == "success"
 
     def clear(self) -> None:
-        """A person clears what failed, and acquire_register with it."""
+        """A person clears what failed, and acquire_register with it; or what the errors say."""
         self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
+        if any("Clear extract_relationships" in error for error in self.errors[self._cleared :]):
+            self.states = {"check_readiness": "success"}
+        if any("not known whether the mail d-4 left" in e for e in self.errors[self._cleared :]) and any(
+            mail.subject.startswith("D-4") for mail in self.institution.simulator.mails
+        ):
+            self.states["send_confirmation"] = "success"  # it is in the mail server's log: marked by hand
+        self._cleared = len(self.errors)
         for task in ("acquire_register", "record_mirror", "release_register", "remove_staged_files"):
             self.states.pop(task, None)
         self.over = False
@@ -126,7 +134,7 @@ class Play:
         if self.states["approve_changes"] != "success":
             self.states |= dict.fromkeys(("upload_batch_file", self.beside, self.closing), "upstream_failed")
             return
-        labels = planning.read(self._world()).labels
+        labels = planning.read(self.institution.world(self.run)).labels
         files = {f"upload_batch_file[{label}]": label for label in labels}
         pending = [task for task in files if self.states.get(task) != "success"]
         slots = [self._upload_each(pending, files) for _ in range(planning.FILES_IN_FLIGHT)]
@@ -271,10 +279,13 @@ class Play:
     def _record(self, world: World) -> None:
         if world.run.dry_run:
             return
+        verified = self.states.get("verify_register") == "success"
+        if verified:
+            lease.check(world)
         if lease.is_held(world):
             mirror.record(world)
             report.build(world)
-            if self.states.get("verify_register") == "success":
+            if verified:
                 watermark.follow(world, extract.read(world))
         if self.states.get("verify_register") != "success":
             raise Fatal("The load is not verified.")

@@ -29,6 +29,7 @@ class Lease:
     generation: int
     since: float  # Unix seconds
     held: bool = True
+    alone_since: int = 0  # the generation from which on no other run has held it
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
@@ -61,11 +62,13 @@ def acquire(
         world.say(f"The register is {holder}. Waiting for it.")
         return None
     open_state(world, first_load=first_load)
+    generation = (holder.generation if holder else 0) + 1
     lease = Lease(
         dag_id=world.run.dag_id,
         run_id=world.run.run_id,
-        generation=(holder.generation if holder else 0) + 1,
+        generation=generation,
         since=world.now,
+        alone_since=holder.alone_since if holder and ours else generation,
     )
     world.place.write_json("lease", asdict(lease))  # first: a crash between the two leaves a lease not ours
     world.state.write_json("lease", asdict(lease))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import OSLO, oslo_date, oslo_today
-from kfr.load import comparison, extract, mirror, watermark
+from kfr.load import comparison, extract, lease, mirror, watermark
 from kfr.load.ingestion import revisit
 from kfr.load.journal import schedule
 from kfr.load.mirror import Mirror
@@ -72,6 +72,7 @@ class Plan:
     labels: list[str]
     forecast: Forecast
     findings: list[dict[str, str]] = field(default_factory=list)
+    alone_since: int = 0  # of the lease under which it was made
 
     @property
     def asks(self) -> bool:
@@ -127,6 +128,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         labels=labels,
         forecast=forecast(world, [len(f) for f in files], sum(sizes)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
+        alone_since=0 if world.run.dry_run else _alone_since(world),
     )
     world.place.write_json("plan.json", asdict(result))
     world.say(_sentence(result))
@@ -209,13 +211,24 @@ def approve(world: World, by: str) -> None:
 
 
 def require_approved(world: World) -> None:
-    """Raise NotApproved unless it is this very plan that was approved, by a person or by the guards."""
+    """Raise NotApproved unless it is this very plan that was approved, and still stands on the mirror as it is."""
+    plan_ = read(world)
+    if plan_.alone_since != _alone_since(world):
+        raise NotApproved(
+            "Another run has written to the register since this plan was made, so it does not start from what is "
+            "there now. Nothing was sent by this task. Clear extract_relationships with what follows it."
+        )
     approved = world.place.read_json("approved.json") if world.place.exists("approved.json") else {}
-    if approved.get("fingerprint") != read(world).fingerprint:
+    if approved.get("fingerprint") != plan_.fingerprint:
         raise NotApproved(
             "The plan was made anew after it was approved, so the approval does not count. Nothing was sent by "
             "this task. Clear approve_changes with what follows it."
         )
+
+
+def _alone_since(world: World) -> int:
+    holder = lease.current(world)
+    return holder.alone_since if holder else 0
 
 
 def _forget_earlier_plan(world: World) -> None:

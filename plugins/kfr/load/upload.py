@@ -158,11 +158,11 @@ def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterato
 
 
 def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
-    lease.check(world)
     journal = world.journal
     earlier = journal.of_file(piece.fingerprint)
     asked = [*candidates(piece.rows, held, piece.fingerprint), *(w for s in earlier for w in s.witnesses)]
     witnesses = absent(world, list(dict.fromkeys(asked)), held)
+    lease.check(world)  # only now: looking witnesses up takes its time, and another run may have taken over
     for send in earlier:
         if send.witnesses and not set(send.witnesses) & set(witnesses):
             record_proof(journal, {send.name: 0.0}, world.now)  # it has loaded after all
@@ -181,7 +181,9 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
     try:
         correlation_id = world.register.send_file(render(piece.rows))
     except (InvalidIdentifier, InvalidDate, InvalidRequest) as refusal:
-        journal.put(_answered(world, send, Outcome.REFUSED, refusal.correlation_id))
+        for same in (*earlier, send):  # the same bytes are refused alike, also where no answer came
+            if same.outcome is not Outcome.ACCEPTED:
+                journal.put(_answered(world, same, Outcome.REFUSED, refusal.correlation_id))
         raise
     except OutcomeUnknown as unknown:
         journal.put(_answered(world, send, Outcome.UNKNOWN, unknown.correlation_id))

@@ -159,8 +159,10 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         )
         verified = states.get(dag_run.run_id, {}).get(self.verified_by) == "success"
         with self.world(context) as world:
+            if verified and not world.run.dry_run:
+                lease.check(world)  # what cannot be recorded is not green
             counts = self.step(world)
-            if verified and lease.is_held(world):
+            if verified:
                 watermark.follow(world, extract.read(world))
         if not verified:
             raise Fatal(
