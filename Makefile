@@ -4,13 +4,15 @@
 #   make test [TEST_ARGS=…]              all tests, those with real Airflow processes too
 #   make lint                            ruff, mypy, import-linter
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
-#   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed
+#   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
 #   make ui                              Airflow's own UI with everything in place
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
 
 PYTHON ?= python3
 N ?= 200
 SEED ?= 1
+PROCESSES ?= 1
+VERBOSE ?=
 DEFECT ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
@@ -50,7 +52,7 @@ bench: setup $(PEERS_READY)
 	@$(RUN) -m bench $(BENCH_ARGS)
 
 faults: setup
-	@$(RUN) -m tests.faults --runs $(N) --seed $(SEED)
+	@$(RUN) -m tests.faults --runs $(N) --from-seed $(SEED) --processes $(PROCESSES) $(if $(VERBOSE),--verbose)
 
 ui: setup
 	@$(RUN) -m tests.system.ui

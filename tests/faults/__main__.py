@@ -1,29 +1,76 @@
-"""`make faults N=…`: seeded fault runs of a whole first load in virtual time, every promise checked after each."""
+"""`make faults N=… SEED=… [PROCESSES=2] [VERBOSE=1]`: seeded fault runs, every promise checked after each.
+
+A run is a whole load, first or periodic, and the next day's. Two processes share the seeds; each run that ends is a
+line in `.faults/<commit>.jsonl`, and a seed that stands there is not played again for the same commit. A seed and its
+commit repeat a run exactly.
+"""
 
 import argparse
+import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
+from tests.faults.campaign import Tally, play_all
 from tests.faults.scenario import play_seed
+
+RESULTS = Path(".faults")  # git-ignored
+REPORTED_EVERY = 60.0  # seconds
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed; each run takes the next one")
-    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--from-seed", type=int, default=1, help="the first seed; each run takes the next one")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--verbose", action="store_true", help="play one seed step by step")
     options = parser.parse_args()
-    began, broken = time.monotonic(), 0
-    for seed in range(options.seed, options.seed + options.runs):
-        result = play_seed(seed)
-        broken += bool(result.problems)
-        if options.verbose or result.problems:
-            print(result, flush=True)
-            if result.problems:
-                print("  " + "\n  ".join(result.errors[-6:]), flush=True)
-    seconds = time.monotonic() - began
-    print(f"{options.runs} fault runs from seed {options.seed} in {seconds:.1f} s: {broken} broke a promise")
-    return 1 if broken else 0
+    if options.verbose:
+        return replay(options.from_seed)
+    commit = _commit()
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{commit}.jsonl"
+    done = _seeds(file)
+    seeds = [seed for seed in range(options.from_seed, options.from_seed + options.runs) if seed not in done]
+    began, tally = time.monotonic(), Tally()
+    if len(seeds) < options.runs:
+        print(f"{options.runs - len(seeds)} of the seeds have been played on {commit}: going on with the others")
+    spoken = began
+    with file.open("a") as lines:
+        for fact in play_all(seeds, options.processes):
+            lines.write(json.dumps(fact) + "\n")
+            lines.flush()
+            tally.add(fact)
+            if fact["problems"]:
+                print(f"seed {fact['seed']} on {commit}: {'; '.join(fact['problems'])}", flush=True)
+                print(f"  make faults SEED={fact['seed']} VERBOSE=1", flush=True)
+            if time.monotonic() - spoken > REPORTED_EVERY:
+                spoken = time.monotonic()
+                print(f"{tally.runs:,} of {len(seeds):,} runs, {tally.broken} broken", flush=True)
+    print(tally.report(commit, time.monotonic() - began))
+    return 1 if tally.broken else 0
+
+
+def replay(seed: int) -> int:
+    """Play one seed and say each step, each error, and what struck."""
+    result = play_seed(seed, say=print)
+    print("\n".join(["errors met:", *(f"  {error}" for error in result.errors)]))
+    print(f"{result}\non {_commit()}")
+    return 1 if result.problems else 0
+
+
+def _seeds(file: Path) -> set[int]:
+    return {json.loads(line)["seed"] for line in file.read_text().splitlines()} if file.exists() else set()
+
+
+def _commit() -> str:
+    """The commit, and whether files differ from it: then a seed may not repeat."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no-commit"
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ class Fuse:
         self.pause: Callable[[], None] = lambda: None
 
     def set(self, touches: int) -> None:
-        """Crash at the nth touch."""
-        self.add(Trap(kind="crash", nth=touches))
+        """Crash at the nth touch, and let nothing else happen."""
+        self._traps = [Trap(kind="crash", nth=touches)]
 
     def add(self, trap: Trap) -> None:
         self._traps.append(trap)
