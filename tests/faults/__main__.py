@@ -22,7 +22,9 @@ REPORTED_EVERY = 60.0  # seconds
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--from-seed", type=int, default=1, help="the first seed; each run takes the next one")
+    parser.add_argument(
+        "--from-seed", type=int, default=1, help="the first seed; each run takes the next one"
+    )
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="play one seed step by step")
     options = parser.parse_args()
@@ -35,7 +37,9 @@ def main() -> int:
     seeds = [seed for seed in range(options.from_seed, options.from_seed + options.runs) if seed not in done]
     began, tally = time.monotonic(), Tally()
     if len(seeds) < options.runs:
-        print(f"{options.runs - len(seeds)} of the seeds have been played on {commit}: going on with the others")
+        print(
+            f"{options.runs - len(seeds)} of the seeds have been played on {commit}: going on with the others"
+        )
     spoken = began
     with file.open("a") as lines:
         for fact in play_all(seeds, options.processes):

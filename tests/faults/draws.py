@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from tests.faults.fuse import Trap
 from tests.faults.institution import Institution
-from tests.faults.year import draw_switches
 from tests.simulator import Fault, FaultKind, Switches
 
 ROW_BYTES = len("01234567890#2026-11-23,")
@@ -44,7 +43,19 @@ def start(rng: random.Random, now: datetime) -> datetime:
 
 
 def switches(rng: random.Random) -> Switches:
-    return draw_switches(rng)
+    """Everything that is not documented, but for a register that never takes anyone back."""
+    return Switches(
+        no_relationship=rng.choice(["empty_banks", "no_banks", "not_found_kfr", "not_found_err"]),
+        other_bank=rng.random() < 0.5,
+        removal=rng.choice(["ends_yesterday", "ends_today_inclusive", "ends_today_exclusive", "erases"]),
+        re_registration=rng.choice(["revives", "new_start"]),
+        second_file=rng.choice(["keeps_start", "changes_start"]),
+        file_after_single=rng.choice(["keeps_start", "changes_start"]),
+        single=rng.choice(["at_once", "after_files"]),
+        file_order=rng.choice(["fifo", "parallel", "newest_first", "shuffled"]),
+        row_order=rng.choice(["file", "reversed", "shuffled"]),
+        look_up_lag=rng.choice([0.0, 0.0, 5.0, 40.0]),
+    )
 
 
 def batch_bytes(rng: random.Random, customers: int) -> int:
@@ -112,7 +123,10 @@ def _file(rng: random.Random, institution: Institution) -> str:
 def _look_ups(rng: random.Random, institution: Institution) -> str:
     institution.simulator.faults.add(
         Fault(
-            kind=FaultKind.LOOK_UP_LAGS, operation="look_up", **_when(rng), seconds=rng.choice([5.0, 60.0, 300.0])
+            kind=FaultKind.LOOK_UP_LAGS,
+            operation="look_up",
+            **_when(rng),
+            seconds=rng.choice([5.0, 60.0, 300.0]),
         )
     )
     return "look-ups"
@@ -132,7 +146,9 @@ def _disk(rng: random.Random, institution: Institution) -> str:
     kind = rng.choice(["full disk", "short write"])
     point = rng.choice(["write", *(p for p in POINTS if p.startswith("write"))])
     times = rng.choice([1, 1, 3])
-    institution.fuse.add(Trap(kind=kind, nth=rng.choice([1, 2, 5, 20]), when="before", point=point, times=times))
+    institution.fuse.add(
+        Trap(kind=kind, nth=rng.choice([1, 2, 5, 20]), when="before", point=point, times=times)
+    )
     return "disk"
 
 
@@ -179,5 +195,7 @@ def _refused_row(rng: random.Random, institution: Institution) -> str:
 def _pause(rng: random.Random, institution: Institution) -> str:
     """A worker stops for hours at a call, and another run begins meanwhile."""
     point = "look_up"  # one that stops within a write stops the network, too: its request is lost
-    institution.fuse.add(Trap(kind="pause", nth=rng.choice([1, 2, 5, 13, 30, 60]), when="before", point=point))
+    institution.fuse.add(
+        Trap(kind="pause", nth=rng.choice([1, 2, 5, 13, 30, 60]), when="before", point=point)
+    )
     return "pause"

@@ -23,8 +23,8 @@ from kfr.register.settings import Environment, Settings
 from tests.faults.fuse import Fuse, FusedTransport, fused_staging
 from tests.faults.store import MemoryPath
 from tests.faults.turns import SkewedClock, TurnClock
-from tests.faults.wire import Front, ThinClient
 from tests.faults.warehouse import Agreement, MemoryWarehouse
+from tests.faults.wire import Front, ThinClient
 from tests.keystores import (
     ORGANISATION,
     PASSWORD,
@@ -153,9 +153,7 @@ class Institution:
         )
 
     def staging(self) -> Staging:
-        return fused_staging(
-            self.folder, KEY, self.fuse, environment=self.environment, fid=ORGANISATION
-        )
+        return fused_staging(self.folder, KEY, self.fuse, environment=self.environment, fid=ORGANISATION)
 
     @property
     def state(self) -> Place:

@@ -51,7 +51,9 @@ class Play:
     full: bool = False  # of a reconciliation
     is_over: Callable[[lease.Lease], bool] = lambda _: True  # whether the holder of the lease is
     arrivals_seconds: float = ARRIVALS_SECONDS
-    crash_is_final: bool = False  # nobody tries again what a dead worker did: a person clears, or a new run comes
+    crash_is_final: bool = (
+        False  # nobody tries again what a dead worker did: a person clears, or a new run comes
+    )
     plays: int = 0
     _cleared: int = 0  # errors that a person has seen
     planned_again: bool = False
@@ -65,7 +67,10 @@ class Play:
     def clear(self) -> None:
         """A person clears what failed, and acquire_register with it; or what the errors say."""
         self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
-        if any("Clear extract_relationships" in error for error in self.errors[self._cleared :]):
+        if any(
+            "Clear extract_relationships" in error or "rejected" in error
+            for error in self.errors[self._cleared :]
+        ):
             self.states = {"check_readiness": "success"}
         if any("not known whether the mail d-4 left" in e for e in self.errors[self._cleared :]) and any(
             mail.subject.startswith("D-4") for mail in self.institution.simulator.mails

@@ -103,7 +103,9 @@ class _Scenario:
             institution.warehouse.later(rng.uniform(0, 30), self._change)
         result.planned = draws.plan_faults(rng, institution, first=result.story == "first")
         result.passing = set(result.planned) <= draws.PASSING
-        self.say(f"{result.story}: {self.customers} customers, {institution.switches}, planned {result.planned}")
+        self.say(
+            f"{result.story}: {self.customers} customers, {institution.switches}, planned {result.planned}"
+        )
         self._until_green(self._play_of(self.kind, asked=self._asked()))
         self._stop_faults()
         self._next_day()
@@ -277,5 +279,3 @@ class _Scenario:
             elif event.kind == "refused" and event.code == "MP-123":
                 struck["certificate expires", event.operation] += 1
         return struck
-
-

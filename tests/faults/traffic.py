@@ -64,9 +64,17 @@ def _files(institution: Institution) -> list[str]:
 def _addresses(institution: Institution) -> list[str]:
     """Promises 8 and 10: to the right hosts, and no identifier in a URL."""
     calls, own = institution.calls, institution.settings.fid  # its own number is in every path
-    hosts = HOSTS if institution.environment == "test" else tuple(re.sub(r"preprod\.|test\.", "", h) for h in HOSTS)
+    hosts = (
+        HOSTS
+        if institution.environment == "test"
+        else tuple(re.sub(r"preprod\.|test\.", "", h) for h in HOSTS)
+    )
     problems = [f"10: a call to {c.url.split('/')[2]}" for c in calls if not c.url.startswith(hosts)]
-    return problems + ["8: an identifier in a URL" for c in calls if c.customer_id not in ("", own) and c.customer_id in c.url]
+    return problems + [
+        "8: an identifier in a URL"
+        for c in calls
+        if c.customer_id not in ("", own) and c.customer_id in c.url
+    ]
 
 
 def _pace(calls: list[Call], per_second: float) -> list[str]:
@@ -106,7 +114,10 @@ def _day(institution: Institution) -> list[str]:
     now = institution.clock.now()
     today, rows = oslo_date(now), 0
     for call in institution.calls:
-        if call.status in (200, 201) and oslo_date(now - timedelta(seconds=institution.clock.monotonic() - call.at)) == today:
+        if (
+            call.status in (200, 201)
+            and oslo_date(now - timedelta(seconds=institution.clock.monotonic() - call.at)) == today
+        ):
             rows += len(rows_of(call.body) or ()) if call.operation == "register_file" else 0
     counted = _counted(institution, today)
     return [f"9: {counted} rows counted for the notice, and {rows} have left today"] if counted < rows else []

@@ -15,7 +15,9 @@ from tests.simulator import VirtualClock
 
 SCHEMA = pa.schema([("customer_id", pa.string()), ("started_on", pa.date32()), ("ended_on", pa.date32())])
 
-Flaw = Literal["dies mid-cursor", "changes while read", "returns half", "returns half and counts half", "is down"]
+Flaw = Literal[
+    "dies mid-cursor", "changes while read", "returns half", "returns half and counts half", "is down"
+]
 
 
 @dataclass

@@ -57,10 +57,15 @@ class Front:
                 body=request.content,
             )
         )
-        clock, limit = self._simulator.clock, TIMEOUT.connect if answer.broken == "no_connection" else TIMEOUT.read
+        clock, limit = (
+            self._simulator.clock,
+            TIMEOUT.connect if answer.broken == "no_connection" else TIMEOUT.read,
+        )
         if answer.delay and limit is not None and answer.delay >= limit:
             clock.sleep(limit)
-            raise (httpx.ConnectTimeout if answer.broken == "no_connection" else httpx.ReadTimeout)("timed out")
+            raise (httpx.ConnectTimeout if answer.broken == "no_connection" else httpx.ReadTimeout)(
+                "timed out"
+            )
         if answer.delay:
             clock.sleep(answer.delay)
         if answer.broken:
@@ -76,7 +81,13 @@ class ThinClient:
         self._transport = transport
 
     def build_request(
-        self, method: str, url: str, *, params: Mapping[str, str] | None, headers: dict[str, str], content: bytes | None
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None,
+        headers: dict[str, str],
+        content: bytes | None,
     ) -> Request:
         return Request(method, f"{url}?{urlencode(params)}" if params else url, headers, content or b"")
 
