@@ -1,4 +1,4 @@
-"""What a person does by hand: `python -m kfr sends`, `close-send`, `removals`, `mirror`. See docs/runbook.md."""
+"""What a person does by hand, as docs/runbook.md says: `python -m kfr --help` lists it."""
 
 import argparse
 import sys
@@ -23,11 +23,18 @@ def main() -> None:
     close.add_argument("--send", required=True, help="its name, as `sends` lists it")
     close.add_argument("--reason", required=True, help="who said so, and where; kept with the send")
     removals = commands.add_parser("removals", help="count the removals that wait, by what they wait for")
+    rejects = commands.add_parser(
+        "rejects",
+        help="write the rows that were refused, by us or by the register, as JSON lines: identity numbers!",
+    )
+    rejects.add_argument(
+        "--retry", action="store_true", help="let the next load send the register's refusals again"
+    )
     mirror = commands.add_parser(
         "mirror", help="write the mirror to standard output as CSV: identity numbers!"
     )
     mirror.add_argument("--version", type=int, help="an older one; the newest if not given")
-    for command in (sends, close, removals, mirror):
+    for command in (sends, close, removals, rejects, mirror):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     options = parser.parse_args()
     settings, staging = _institution(options.conn_id)
@@ -37,6 +44,8 @@ def main() -> None:
         close_send(staging, options.send, options.reason)
     elif options.command == "removals":
         count_removals(staging)
+    elif options.command == "rejects":
+        list_rejects(staging, retry=options.retry)
     else:
         write_mirror(staging, options.version)
 
@@ -72,6 +81,17 @@ def count_removals(staging: "Staging") -> None:
     counts = Counter(entry.state for entry in RemovalQueue.read(staging.state).entries.values())
     for state, meaning in MEANINGS.items():
         print(f"{counts[state]:>9,}  {state.value:<9} {meaning}")  # noqa: T201
+
+
+def list_rejects(staging: "Staging", *, retry: bool) -> None:
+    """Write each refused row and why; or have those that the register refused sent again by the next load."""
+    from kfr.load import refusals
+
+    if retry:
+        print(f"The next load sends {refusals.forget(staging.state):,} customers again.")  # noqa: T201
+        return
+    for line in refusals.lines(staging.state):
+        print(line)  # noqa: T201
 
 
 def write_mirror(staging: "Staging", version: int | None) -> None:

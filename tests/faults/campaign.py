@@ -44,14 +44,16 @@ class Tally:
         runs = max(self.runs, 1)
         places = len({point.removeprefix("before ").removeprefix("after ") for _, point in self.struck})
         stories = ", ".join(f"{story} {n:,}" for story, n in self.stories.most_common())
-        return "\n".join([
-            "what struck, how often, and where:", *lines, "",
-            f"{len(kinds)} kinds at {places} points, {sum(kinds.values()):,} times; {stories}",
-            (f"three files or more in {self.three_files / runs:.0%} of the runs; "
-            f"{self.passing_alone:,} of {self.passing:,} whose faults pass by themselves ended green without a person"),
-            (f"{self.runs:,} fault runs ({self.loads:,} loads) on {commit} in {seconds:.0f} s, "
-            f"{1000 * self.seconds / runs:.0f} ms of CPU each: {self.broken} broke a promise"),
-        ])  # fmt: skip
+        shares = (
+            f"three files or more in {self.three_files / runs:.0%} of the runs; {self.passing_alone:,} of "
+            f"{self.passing:,} whose faults pass by themselves ended green without a person"
+        )
+        verdict = (
+            f"{self.runs:,} fault runs ({self.loads:,} loads) on {commit} in {seconds:.0f} s, "
+            f"{1000 * self.seconds / runs:.0f} ms of CPU each: {self.broken} broke a promise"
+        )
+        many = f"{len(kinds)} kinds at {places} points, {sum(kinds.values()):,} times; {stories}"
+        return "\n".join(["what struck, how often, and where:", *lines, "", many, shares, verdict])
 
 
 def play_all(seeds: list[int], processes: int = 1) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from kfr.clock import oslo_today
 from tests.faults import fates, traffic
 from tests.faults.institution import Institution
 from tests.faults.play import Play
+from tests.simulator.loading import Load
 
 LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f-])\d{11}(?![0-9A-Fa-f-])|(?<![0-9A-Fa-f-])\d{9}(?![0-9A-Fa-f-])")
 
@@ -52,23 +53,36 @@ def _active(period: tuple[date, date | None], today: date) -> bool:
 
 
 def _removals_before_loading(institution: Institution) -> list[str]:
-    """Promise 3: no DELETE between a file's acceptance and its loading, twice loaded ones included."""
+    """Promise 3: no DELETE while a file is loading, twice loaded ones included.
+
+    A file that nothing could prove, since all of its customers were there, is waited out; after that only its own
+    customers must not be removed.
+    """
     loading: dict[int, int] = {}
     problems = []
     simulator = institution.simulator
     loaded = {event.file for event in simulator.log if event.kind == "file_loaded"}
+    files = {load.file: load for load in simulator._register._loads}
     for event in simulator.log:
-        if event.kind == "file_accepted" and (event.file in loaded or simulator.pending_rows):
-            loading[event.file or 0] = loading.get(event.file or 0, 0) + (
-                2 if event.fault == "file_loaded_twice" else 1
-            )
+        file = event.file or 0
+        if event.kind == "file_accepted" and (file in loaded or simulator.pending_rows):
+            loading[file] = loading.get(file, 0) + (2 if event.fault == "file_loaded_twice" else 1)
         elif event.kind == "file_loaded":
-            loading[event.file or 0] -= 1
-        elif event.operation == "remove_one" and any(loading.values()):
-            problems.append(
-                f"3: a DELETE at {event.at} while file {[f for f, n in loading.items() if n]} was loading"
-            )
+            loading[file] -= 1
+        elif event.operation == "remove_one":
+            harmed = [
+                f for f, n in loading.items() if n and _may_harm(institution, files[f], event.customer_id)
+            ]
+            if harmed:
+                problems.append(f"3: a DELETE at {event.at} while file {harmed} was loading")
     return problems[:3]
+
+
+def _may_harm(institution: Institution, load: Load, customer_id: int | None) -> bool:
+    ids = load.batch.ids.tolist()
+    before = load.available - 1e-6
+    register = institution.simulator._register
+    return customer_id in ids or any(not register.is_active(one, before) for one in ids)
 
 
 def _other_writers(institution: Institution) -> list[str]:
@@ -85,7 +99,7 @@ def _mails(institution: Institution, play: Play) -> list[str]:
         problems.append(f"7: D-4 was sent {len(d4)} times")
     if play.kind != "first":
         return problems
-    if d4 and play.states.get("verify_register") != "success":
+    if d4 and not institution.verified:
         problems.append("7: D-4 was sent for a load that is not verified")
     if play.green and not play.run.dry_run and not d4:
         problems.append("7: a green first load without D-4")

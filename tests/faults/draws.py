@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from tests.faults.fuse import Trap
 from tests.faults.institution import Institution
-from tests.faults.year import draw_switches
 from tests.simulator import Fault, FaultKind, Switches
 
 ROW_BYTES = len("01234567890#2026-11-23,")
@@ -44,7 +43,19 @@ def start(rng: random.Random, now: datetime) -> datetime:
 
 
 def switches(rng: random.Random) -> Switches:
-    return draw_switches(rng)
+    """Everything that is not documented, but for a register that never takes anyone back."""
+    return Switches(
+        no_relationship=rng.choice(["empty_banks", "no_banks", "not_found_kfr", "not_found_err"]),
+        other_bank=rng.random() < 0.5,
+        removal=rng.choice(["ends_yesterday", "ends_today_inclusive", "ends_today_exclusive", "erases"]),
+        re_registration=rng.choice(["revives", "new_start"]),
+        second_file=rng.choice(["keeps_start", "changes_start"]),
+        file_after_single=rng.choice(["keeps_start", "changes_start"]),
+        single=rng.choice(["at_once", "after_files"]),
+        file_order=rng.choice(["fifo", "parallel", "newest_first", "shuffled"]),
+        row_order=rng.choice(["file", "reversed", "shuffled"]),
+        look_up_lag=rng.choice([0.0, 0.0, 5.0, 40.0]),
+    )
 
 
 def batch_bytes(rng: random.Random, customers: int) -> int:

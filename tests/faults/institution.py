@@ -134,6 +134,7 @@ class Institution:
         self._unfused = Staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION)
         self.certificate = _certificate(self.environment)
         self.certificate_expired = False
+        self.verified = False  # a first load, once: D-4 may go; what is cleared later does not undo it
         self._connect()
 
     def world(self, run: Run) -> World:

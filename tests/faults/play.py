@@ -67,7 +67,10 @@ class Play:
     def clear(self) -> None:
         """A person clears what failed, and acquire_register with it; or what the errors say."""
         self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
-        if any("Clear extract_relationships" in error for error in self.errors[self._cleared :]):
+        if any(
+            "Clear extract_relationships" in error or "rejected" in error
+            for error in self.errors[self._cleared :]
+        ):
             self.states = {"check_readiness": "success"}
         if any("not known whether the mail d-4 left" in e for e in self.errors[self._cleared :]) and any(
             mail.subject.startswith("D-4") for mail in self.institution.simulator.mails
@@ -100,6 +103,7 @@ class Play:
             self._load()
             self._simple("remove_ended", [self.closing], removal.remove_ended)
             self._simple("verify_register", ["remove_ended"], verification.verify)
+            self.institution.verified |= first and self.states["verify_register"] == "success"
             if first:
                 self._simple("send_confirmation", ["verify_register"], confirmation.send_confirmation)
         self._try("record_mirror", self._record, retries=0)
@@ -160,7 +164,7 @@ class Play:
 
     async def _upload(self, task: str, labels: list[str] | None) -> None:
         """A deferrable task: POST in a worker, wait in a trigger, record in a worker."""
-        for _ in range(RETRIES + 1):
+        for attempt in range(RETRIES + 1):
             self.on_task(task)
             try:
                 world = self._world()
@@ -176,7 +180,7 @@ class Play:
             except (KfrError, Crash, OSError) as error:
                 if self._stops(task, error):
                     return
-                wait = _wait_before_retry(error)
+                wait = _wait_before_retry(error, attempt)
             else:
                 self.states[task] = "success"
                 return
@@ -215,7 +219,7 @@ class Play:
                 tries += 1
                 if self._stops("register_arrivals", error) or tries > RETRIES:
                     return
-                await self.institution.clock.asleep(_wait_before_retry(error))
+                await self.institution.clock.asleep(_wait_before_retry(error, tries - 1))
                 continue
             if over:
                 self.states["register_arrivals"] = "success"
@@ -232,7 +236,7 @@ class Play:
 
     def _try(self, task: str, step: Callable[[World], Any], retries: int = RETRIES) -> None:
         wait = 0.0
-        for _ in range(retries + 1):
+        for attempt in range(retries + 1):
             self.institution.clock.sleep(wait)
             self.on_task(task)
             try:
@@ -240,7 +244,7 @@ class Play:
             except (KfrError, Crash, OSError) as error:
                 if self._stops(task, error):
                     return
-                wait = _wait_before_retry(error)
+                wait = _wait_before_retry(error, attempt)
             else:
                 self.states[task] = "success"
                 return
@@ -301,6 +305,6 @@ class Play:
         return world
 
 
-def _wait_before_retry(error: BaseException) -> float:
-    """As the Dags' retry policy has it: an error that says when to come back is not tried before."""
-    return max(RETRY_SECONDS, getattr(error, "retry_after", None) or 0.0)
+def _wait_before_retry(error: BaseException, attempt: int) -> float:
+    """As the Dags have it: doubled at each, and what says when to come back is not tried before."""
+    return max(RETRY_SECONDS * 2.0**attempt, getattr(error, "retry_after", None) or 0.0)

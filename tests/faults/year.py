@@ -18,6 +18,7 @@ from kfr.load.staging import Staging
 from kfr.load.world import Run
 from kfr.register.settings import Environment
 from kfr.relationships.packing import date_of, ids_of, starts_of
+from tests.faults import draws
 from tests.faults.check import broken_promises
 from tests.faults.institution import KEY, Institution
 from tests.faults.people import GENEROUS, close_hopeless_sends
@@ -355,26 +356,10 @@ CHANGES: tuple[tuple[float, Callable[[Year], None]], ...] = (  # chance a day, a
 )
 
 
-def draw_switches(rng: random.Random) -> Switches:
-    """Everything that is not documented, but for a register that never takes anyone back."""
-    return Switches(
-        no_relationship=rng.choice(["empty_banks", "no_banks", "not_found_kfr", "not_found_err"]),
-        other_bank=rng.random() < 0.5,
-        removal=rng.choice(["ends_yesterday", "ends_today_inclusive", "ends_today_exclusive", "erases"]),
-        re_registration=rng.choice(["revives", "new_start"]),
-        second_file=rng.choice(["keeps_start", "changes_start"]),
-        file_after_single=rng.choice(["keeps_start", "changes_start"]),
-        single=rng.choice(["at_once", "after_files"]),
-        file_order=rng.choice(["fifo", "parallel", "newest_first", "shuffled"]),
-        row_order=rng.choice(["file", "reversed", "shuffled"]),
-        look_up_lag=rng.choice([0.0, 0.0, 5.0, 40.0]),
-    )
-
-
 def play_year(folder: Path, seed: int, days: int = 365, customers: int = 25) -> Year:
     """Play so many days from one seed; the result says what was met and what did not hold."""
     rng = random.Random(f"days {seed}")
-    year = Year(folder, seed=seed, switches=draw_switches(rng))
+    year = Year(folder, seed=seed, switches=draws.switches(rng))
     year.institution.populate(customers)
     year.first_load()
     first, missed = year.today, False

@@ -1,5 +1,6 @@
 """What a person does by hand, as the runbook says: `python -m kfr`."""
 
+import json
 import sys
 from datetime import date
 from typing import Any
@@ -87,6 +88,26 @@ def test_removals_are_counted_by_what_they_wait_for(stand: Stand, monkeypatch, c
         ["1", "held"],
     ]
     assert str(CUSTOMER) not in printed
+
+
+def test_a_steward_reads_what_was_refused_and_has_it_sent_again(stand: Stand, monkeypatch, capsys: Any):
+    state = stand.staging.state
+    state.write("rejects", b'{"customer_id":" 1234","reason":"length"}')
+    row = pack(np.array([CUSTOMER]), np.array([day_number(date(2026, 3, 1))]))
+    state.write_array("refused", np.column_stack([row, [day_number(date(2026, 11, 20))]]))
+    call(monkeypatch, "rejects")
+    ours, theirs = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ours["reason"] == "length"
+    assert theirs == {
+        "customer_id": text_of(CUSTOMER),
+        "started_on": "2026-03-01",
+        "reason": "refused_by_register",
+        "refused_on": "2026-11-20",
+    }
+    call(monkeypatch, "rejects", "--retry")
+    assert capsys.readouterr().out == "The next load sends 1 customers again.\n"
+    call(monkeypatch, "rejects")
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_an_auditor_reads_the_mirror_as_csv(stand: Stand, monkeypatch, capfdbinary: Any):

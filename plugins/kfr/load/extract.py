@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from kfr.clock import oslo_today
 from kfr.load import watermark
+from kfr.load.refusals import REJECTS
 from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
@@ -90,6 +91,8 @@ def extract_relationships(world: World) -> Extract:
     result = extract(world, as_of=world.run.as_of, days=days)
     if days:
         _require_whole_customers(world, result)
+    elif not world.run.dry_run:  # outlives the run's folder: what is repaired is not in the next one
+        world.state.write(REJECTS, world.place.read("extract.rejects"))
     world.say(sentence(result))
     return result
 

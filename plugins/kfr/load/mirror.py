@@ -119,6 +119,8 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     """
     queue = RemovalQueue.read(world.state)
     queue.revive(np.intersect1d(queue.gone(), ids_of(present)).tolist())
+    waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
+    queue.forget(np.intersect1d(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()
     void(world, absent)
     kept = kept_starts(world)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import OSLO, oslo_date, oslo_today
-from kfr.load import comparison, extract, lease, mirror, watermark
+from kfr.load import comparison, extract, lease, mirror, refusals, watermark
 from kfr.load.ingestion import revisit
 from kfr.load.journal import schedule
 from kfr.load.mirror import Mirror
@@ -61,6 +61,7 @@ class Plan:
     as_of: str
     fingerprint: str
     added: int
+    held_back: int  # not added: the register refused them of late, see `refusals`
     singly: int  # of those added: by a call each, since they start today
     start_changed: int
     unchanged: int
@@ -92,11 +93,14 @@ def plan(world: World, *, first_load: bool) -> Plan:
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
     diff = difference(desired.active, ours)
     starts, kept = _without_kept_starts(world, diff.start_changed, ours)
-    singly = mirror.NOTHING if first_load else _singly(world, diff.add)
-    by_file = diff.add[~np.isin(diff.add, singly)] if singly.size else diff.add
+    held_back, again = refusals.split(world, diff.add)
+    add = mirror.take(diff.add, ids_of(held_back))
+    singly = mirror.NOTHING if first_load else _singly(world, mirror.take(add, ids_of(again)))
+    by_file = mirror.take(add, np.concatenate([ids_of(singly), ids_of(again)]))
     world.place.write_array("singly", singly)
     world.place.write_array("removals", ids_of(diff.remove))
     files = cut(np.concatenate([starts, by_file]) if starts.size else by_file, world.run.max_batch_bytes)
+    files += cut(again, world.run.max_batch_bytes)  # by themselves: who is refused again spoils no other file
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
     fingerprints = []
     sizes = []
@@ -107,7 +111,14 @@ def plan(world: World, *, first_load: bool) -> Plan:
         sizes.append(len(customers) + FRAME_BYTES)
     compared = comparison.read(world)
     looked_up = compared.customers if compared else 0
-    findings = _judge(world, desired, ours=len(ours), held=len(held.proven), removals=len(diff.remove))
+    findings = _judge(
+        world,
+        desired,
+        ours=len(ours),
+        held=len(held.proven),
+        removals=len(diff.remove),
+        held_back=len(held_back),
+    )
     if first_load and held.proven.size == 0:
         more, looked_up = _register_not_empty(world, diff.add)
         findings += more
@@ -116,7 +127,8 @@ def plan(world: World, *, first_load: bool) -> Plan:
         fingerprint=world.staging.fingerprint(
             *(f.encode() for f in fingerprints), singly.data, diff.remove.data
         ),
-        added=len(diff.add),
+        added=len(add),
+        held_back=len(held_back),
         singly=len(singly),
         start_changed=len(starts),
         unchanged=diff.unchanged + kept,
@@ -124,7 +136,13 @@ def plan(world: World, *, first_load: bool) -> Plan:
         removals=len(diff.remove),
         never_seen=_never_seen(world, desired, ours),
         looked_up=looked_up,
-        fates=fates(desired, added=len(diff.add), start_changed=len(starts), unchanged=diff.unchanged + kept),
+        fates=fates(
+            desired,
+            added=len(add),
+            start_changed=len(starts),
+            unchanged=diff.unchanged + kept,
+            held_back=len(held_back),
+        ),
         labels=labels,
         forecast=forecast(world, [len(f) for f in files], sum(sizes)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
@@ -132,12 +150,17 @@ def plan(world: World, *, first_load: bool) -> Plan:
     )
     world.place.write_json("plan.json", asdict(result))
     world.say(_sentence(result))
+    if result.held_back:
+        world.say(
+            f"{result.held_back:,} customers were refused by the register within {refusals.RETRY_DAYS} days and are "
+            "not sent now. `python -m kfr rejects` lists them; ask DSOP@bits.no why."
+        )
     for finding in findings:
         world.say(f"Guard {finding.code}: {finding.message}")
     if stops := [f for f in findings if f.severity is Severity.STOPS]:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
-        mirror.welcome_back(world, ids_of(diff.add))
+        mirror.welcome_back(world, ids_of(add))
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
@@ -154,7 +177,9 @@ def from_json(value: dict[str, Any]) -> Plan:
     return Plan(**{**value, "forecast": Forecast(**value["forecast"])})
 
 
-def fates(desired: extract.Extract, *, added: int, start_changed: int, unchanged: int) -> dict[str, int]:
+def fates(
+    desired: extract.Extract, *, added: int, start_changed: int, unchanged: int, held_back: int
+) -> dict[str, int]:
     """One fate for each row read; they add up to the source's own count, or the run fails.
 
     :raises Fatal: they do not.
@@ -165,7 +190,7 @@ def fates(desired: extract.Extract, *, added: int, start_changed: int, unchanged
         "unchanged": unchanged,
         "folded": desired.counts["folded"],
         "not_active": desired.counts["not_active"],
-        "rejected": desired.counts["rejected"],
+        "rejected": desired.counts["rejected"] + held_back,
     }
     if sum(result.values()) != desired.rows:
         raise Fatal(
@@ -305,11 +330,13 @@ def _never_seen(world: World, desired: extract.Extract, ours: Ints) -> int:
     return int((lookup(ours, ids_of(began)) < 0).sum())
 
 
-def _judge(world: World, desired: extract.Extract, *, ours: int, held: int, removals: int) -> list[Finding]:
+def _judge(
+    world: World, desired: extract.Extract, *, ours: int, held: int, removals: int, held_back: int
+) -> list[Finding]:
     return judge(
         rows=desired.rows,
         customers=desired.customer_count,
-        rows_rejected=desired.counts["rejected"],
+        rows_rejected=desired.counts["rejected"] + held_back,
         desired=len(desired.active),
         mirror=ours,
         removals=removals,

@@ -19,7 +19,7 @@ from kfr.load.journal import Witness, schedule
 from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
-from kfr.register.errors import Fatal, NotRegistered, OutcomeUnknown, Retriable
+from kfr.register.errors import Fatal, InvalidIdentifier, NotRegistered, OutcomeUnknown, Retriable
 from kfr.relationships.identifiers import check
 from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
@@ -280,6 +280,11 @@ def _remove(world: World, queue: RemovalQueue, due: Ints, prior: set[int], *, he
 def _remove_one(world: World, entry: Entry, customer: int, intended_before: bool, proven: bool) -> None:
     try:
         _delete(world, customer)
+    except InvalidIdentifier:
+        # A number that it takes for wrong, it does not hold; but if it was proven to, a person must look.
+        if proven:
+            entry.state = Removal.HELD
+            return
     except NotRegistered as missing:
         if proven and not intended_before:
             entry.state = Removal.HELD

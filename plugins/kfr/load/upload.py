@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from kfr.load import lease, mirror, planning
+from kfr.load import lease, mirror, planning, refusals
 from kfr.load.ingestion import absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
 from kfr.load.world import World
@@ -108,6 +108,7 @@ def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence
         refused=len(refused),
         status=Status.WAITED_OUT if Status.WAITED_OUT in statuses.values() else Status.PROVEN,
     )
+    refusals.record(world, rows, refused)
     world.place.write_array(f"refused/{label}", refused)
     world.place.write_json(f"results/{label}.json", asdict(result))
     world.say(
@@ -130,7 +131,11 @@ def leaves(world: World, rows: Ints) -> tuple[list[Piece], Ints]:
 
 
 def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterator[Piece]:
-    """Send each piece that needs it, halving what is refused until the bad rows stand alone."""
+    """Send each piece that needs it, halving what is refused until the bad rows stand alone.
+
+    For k bad rows in n that is at most 1 + 2 k log2(n) requests, the logarithm rounded up: only a piece with a bad
+    row is halved, each bad row is in one piece of each size, and nobody is asked twice.
+    """
     pending, refused = [rows], 0
     while pending:
         rows = pending.pop()

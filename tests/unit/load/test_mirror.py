@@ -335,3 +335,16 @@ def test_of_a_lost_mirror_everyone_is_salvaged_who_stands_in_a_version_that_open
 def test_a_printed_mirror_shows_no_customer():
     shown = repr(Mirror(version=1, proven=packed([17_912_345_678], START), possible=mirror.NOTHING))
     assert shown == "Mirror(version=1)"
+
+
+@pytest.mark.parametrize("state", [Removal.DUE, Removal.INTENDED, Removal.HELD])
+def test_a_removal_of_who_is_looked_up_and_not_there_waits_no_longer(load: OneLoad, state: Removal):
+    """Else it would wait for ever, since nobody is removed who is not ours, and no load would be green again."""
+    gone, stays = load.join(2)
+    load.load()
+    queue = RemovalQueue.read(load.world.state)
+    queue.entries |= {c: Entry(state=state, run="another run") for c in (gone, stays)}
+    queue.write()
+    held = mirror.record(load.world)
+    mirror.correct(load.world, held, present=mirror.NOTHING, absent=np.array([gone]))
+    assert list(RemovalQueue.read(load.world.state).entries) == [stays]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfr.load import extract, mirror, planning
+from kfr.load import extract, lease, mirror, planning
 from kfr.load.journal import Witness
-from kfr.load.planning import GuardStopped, from_json, needs_person
+from kfr.load.planning import GuardStopped, NotApproved, from_json, needs_person
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StateMissing
 from kfr.load.world import World
@@ -103,7 +103,7 @@ def test_fates_that_do_not_add_up_stop_the_run(load):
     load.institution.populate(50)
     found = extract.extract_relationships(load.world)
     with pytest.raises(Fatal, match="add up to"):
-        planning.fates(found, added=len(found.active) - 1, start_changed=0, unchanged=0)
+        planning.fates(found, added=len(found.active) - 1, start_changed=0, unchanged=0, held_back=0)
 
 
 def test_who_is_only_possible_is_sent_again(load):
@@ -267,3 +267,27 @@ def test_a_mirror_for_which_much_is_missing_now_asks_a_person(load):
     plan = load.plan()
     assert {f["code"] for f in plan.findings} == {"shrunk", "many_removals"}
     assert needs_person(load.world, plan)
+
+
+def test_a_plan_that_another_run_has_overtaken_is_not_carried_out(load):
+    """Cleared, a run goes on with its old plan: it would file old starts, and bring back who has been removed."""
+    load.join(3)
+    load.plan()
+    lease.release(load.world)
+    other = load.with_run(run_id="manual__2")
+    assert other.acquire()
+    lease.release(other.world)
+    assert load.acquire()
+    with pytest.raises(NotApproved, match="Clear extract_relationships"):
+        planning.require_approved(load.world)
+    load.plan()
+    planning.require_approved(load.world)
+
+
+def test_a_plan_stands_as_long_as_its_run_alone_has_held_the_register(load):
+    load.join(3)
+    load.plan()
+    for _ in range(2):
+        lease.release(load.world)
+        assert load.acquire()
+    planning.require_approved(load.world)

@@ -338,3 +338,29 @@ def test_the_words_of_removing_name_no_customer(loaded):
     loaded.end(ended)
     remove_ended(loaded.world)
     assert not [c for c in map(text_of, ended) if c in " ".join(loaded.institution.said)]
+
+
+def test_a_number_that_the_register_refuses_to_remove_holds_up_nobody_else(loaded):
+    """Sent once without an answer, it is possible; but a number that is taken for wrong is not held."""
+    refused, other = customers_of(loaded)[:2]
+    held = mirror.record(loaded.world)
+    possible = held.proven[ids_of(held.proven) == refused]
+    mirror._move(loaded.world, held, mirror.take(held.proven, ids_of(possible)), possible)
+    for send in loaded.sends:
+        loaded.world.journal.archive(send)
+    loaded.institution.simulator.refuses.add(refused)
+    loaded.end([refused, other])
+    remove_ended(loaded.world)
+    queue = RemovalQueue.read(loaded.world.state)
+    assert other not in loaded.registered
+    assert set(queue.gone().tolist()) == {refused, other}
+
+
+def test_a_proven_customer_whose_number_is_refused_on_removal_is_held_for_a_person(loaded):
+    refused, other = customers_of(loaded)[:2]
+    loaded.institution.simulator.refuses.add(refused)
+    loaded.end([refused, other])
+    assert remove_ended(loaded.world).held_back == 1
+    queue = RemovalQueue.read(loaded.world.state)
+    assert queue.of(Removal.HELD).tolist() == [refused]
+    assert queue.gone().tolist() == [other]

@@ -1,4 +1,6 @@
+import math
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -276,3 +278,52 @@ def test_the_words_of_sending_name_no_customer(planned):
     planned.send()
     assert not [c for c in map(text_of, rows) if c in " ".join(planned.institution.said)]
     assert planning.read(planned.world).labels == ["0001"]
+
+
+@pytest.mark.parametrize("bad", [(0,), (29,), (0, 15), (0, 29), (0, 8, 15, 23), tuple(range(30))])
+def test_halving_down_to_k_bad_rows_in_n_takes_at_most_one_and_2_k_log_n_requests(planned, bad):
+    spoil(planned, *bad)
+    planned.send()
+    assert len(planned.calls("register_file")) <= 1 + 2 * len(bad) * math.ceil(math.log2(30))
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_file_without_an_answer_that_is_refused_when_sent_again_was_refused_before(planned, status):
+    """Else its witnesses, found because its good half is loaded, would prove those who were refused, too."""
+    rows = ids_of(planned.world.place.read_array("files/0001")).tolist()
+    planned.institution.simulator.refuses.add(rows[7])
+    planned.fault(FaultKind.STATUS_AFTER_WORK, status=status)
+    with pytest.raises(OutcomeUnknown):
+        upload.upload(planned.world, "0001")
+    assert planned.send().refused == 1
+    planned.settle()
+    removal.require_closed_sends(planned.world)
+    mirror.record(planned.world)
+    assert planned.proven == sorted(set(rows) - {rows[7]})
+    assert rows[7] not in planned.possible
+
+
+def test_a_run_that_lost_the_register_while_it_looked_witnesses_up_does_not_send(planned):
+    look_up, other = planned.world.register.look_up, planned.with_run(run_id="manual__2")
+
+    def slow(*asked):
+        if not lease.is_held(other.world):
+            lease.release(planned.world)
+            assert other.acquire()
+        return look_up(*asked)
+
+    world = replace(planned.world, register=_Register(planned.world.register, slow))
+    with pytest.raises(lease.LeaseLost):
+        upload.upload(world, "0001")
+    assert planned.calls("register_file") == []
+    assert planned.sends == []
+
+
+class _Register:
+    """The register's client with another look-up."""
+
+    def __init__(self, client, look_up) -> None:
+        self._client, self.look_up = client, look_up
+
+    def __getattr__(self, name: str):
+        return getattr(self._client, name)

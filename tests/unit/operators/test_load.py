@@ -6,6 +6,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from kfr.hooks.world import world_of
 from kfr.load import lease, mirror, planning
+from kfr.load.lease import LeaseLost
 from kfr.operators import load
 from kfr.operators.approval import KfrApproveChangesOperator, _body
 from kfr.operators.pool import SEEN
@@ -89,6 +90,16 @@ def test_a_run_that_lost_the_register_records_nothing(stand: Stand):
     with pytest.raises(Fatal):
         operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
     assert stand.staging.state.read_json("mirror") == before
+    assert stand.staging.state.names("reports") == []
+
+
+def test_a_verified_run_that_lost_the_register_before_it_recorded_is_not_green(stand: Stand):
+    """Nothing of it would be in the mirror, and nobody would know."""
+    planned(stand)
+    stand.ti.states = {"verify": "success"}
+    operator(load.KfrReleaseOperator).execute(stand.context())
+    with pytest.raises(LeaseLost):
+        operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
     assert stand.staging.state.names("reports") == []
 
 

@@ -1,0 +1,112 @@
+"""Refused rows are kept, seen, and not sent again each day; what is repaired is found by itself."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from kfr.load import extract, lease, refusals
+from kfr.load.planning import Plan
+from tests.unit.load.one_load import OneLoad
+
+
+@pytest.fixture
+def refused(load: OneLoad) -> int:
+    """A customer whom the register refuses, among twelve of a first load that is over."""
+    customer = load.join(12)[5]
+    load.institution.simulator.refuses.add(customer)
+    load.load()
+    load.finish()
+    return customer
+
+
+def next_load(load: OneLoad, days: float = 1) -> tuple[OneLoad, Plan]:
+    load.pass_days(days)
+    again = load.with_run(dag_id="kfr_periodic_load", run_id=f"scheduled__{load.today}")
+    lease.release(load.world)
+    return again, again.plan(first_load=False)
+
+
+def test_who_was_refused_is_not_sent_again_the_next_day_and_is_seen(load, refused):
+    sent = len(load.calls("register_file"))
+    again, plan = next_load(load)
+    assert (plan.added, plan.held_back, plan.labels) == (0, 1, [])
+    assert plan.fates["rejected"] == 1
+    assert "1 customers were refused by the register" in " ".join(load.institution.said)
+    assert len(again.calls("register_file")) == sent
+    assert not any(str(refused) in line for line in load.institution.said)
+
+
+def test_after_a_week_they_are_tried_in_a_file_of_their_own_so_that_nobody_else_waits_for_them(load, refused):
+    load.join(3)
+    again, plan = next_load(load, refusals.RETRY_DAYS)
+    assert plan.labels == ["0001", "0002"]
+    assert [again.send(label).refused for label in plan.labels] == [0, 1]
+    assert len(again.calls("register_file")[-2:]) == 2
+    _, plan = next_load(again)
+    assert plan.held_back == 1  # and a week is waited again
+
+
+def test_whom_the_register_takes_after_all_is_forgotten(load, refused):
+    load.institution.simulator.refuses.clear()
+    again, plan = next_load(load, refusals.RETRY_DAYS)
+    again.send(plan.labels[0])
+    assert refused in again.registered
+    assert refusals.read(again.world.state).size == 0
+
+
+def test_another_start_in_the_warehouse_is_sent_at_once(load, refused):
+    load.institution.simulator.refuses.clear()
+    for agreement in load.institution.warehouse.agreements_held:
+        if int(agreement.customer) == refused:
+            agreement.started -= timedelta(days=1)
+    again, plan = next_load(load)
+    assert (plan.added, plan.held_back) == (1, 0)
+    again.send(plan.labels[0])
+    assert refused in again.registered
+
+
+def test_a_person_has_them_sent_again_by_the_next_load(load, refused):
+    load.institution.simulator.refuses.clear()
+    assert refusals.forget(load.world.state) == 1
+    assert refusals.forget(load.world.state) == 0
+    again, plan = next_load(load)
+    again.send(plan.labels[0])
+    assert refused in again.registered
+
+
+def test_a_row_that_is_repaired_in_the_warehouse_is_found_by_the_next_load_by_itself(load):
+    first = load.join(3)[0]
+    (agreement,) = [a for a in load.institution.warehouse.agreements_held if int(a.customer) == first]
+    agreement.ended = agreement.started - timedelta(days=2)
+    load.load()
+    load.finish()
+    assert int(agreement.customer) not in load.registered
+    (line,) = refusals.lines(load.world.state)
+    assert json.loads(line)["customer_id"] == agreement.customer
+    agreement.ended = None
+    again, plan = next_load(load)
+    assert plan.added == 1
+    again.send(plan.labels[0])
+    assert int(agreement.customer) in again.registered
+    assert list(refusals.lines(again.world.state)) == []
+
+
+def test_refused_rows_outlive_the_run_s_folder_and_lie_there_sealed(load, refused):
+    load.world.place.remove_all()
+    (line,) = refusals.lines(load.world.state)
+    assert json.loads(line) == {
+        "customer_id": f"{refused:011d}",
+        "started_on": str(load.today - timedelta(days=100)),
+        "reason": "refused_by_register",
+        "refused_on": str(load.today),
+    }
+    folder = load.institution.folder
+    assert not any(str(refused).encode() in p.read_bytes() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_dry_run_keeps_no_rejects(load):
+    load.join(2)
+    dry = load.with_run(dry_run=True)
+    extract.extract_relationships(dry.world)
+    assert not load.world.state.exists(refusals.REJECTS)
