@@ -17,6 +17,7 @@ from kfr.load import (
     reconciliation,
     removal,
     report,
+    retention,
     upload,
     verification,
     watermark,
@@ -265,6 +266,7 @@ class Play:
         if lease.is_held(world):
             mirror.record(world)
             report.build(world)
+            retention.sweep(world)
             if self.states.get("verify_register") == "success":
                 watermark.follow(world, extract.read(world))
         if self.states.get("verify_register") != "success":
