@@ -1,6 +1,7 @@
-"""What a person does by hand, as docs/runbook.md says: `python -m kfr --help` lists it."""
+"""What a person does by hand, with the connection's key: see docs/runbook.md and docs/operations.md."""
 
 import argparse
+import csv
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -23,18 +24,22 @@ def main() -> None:
     close.add_argument("--send", required=True, help="its name, as `sends` lists it")
     close.add_argument("--reason", required=True, help="who said so, and where; kept with the send")
     removals = commands.add_parser("removals", help="count the removals that wait, by what they wait for")
-    rejects = commands.add_parser(
-        "rejects",
-        help="write the rows that were refused, by us or by the register, as JSON lines: identity numbers!",
-    )
-    rejects.add_argument(
-        "--retry", action="store_true", help="let the next load send the register's refusals again"
-    )
     mirror = commands.add_parser(
         "mirror", help="write the mirror to standard output as CSV: identity numbers!"
     )
     mirror.add_argument("--version", type=int, help="an older one; the newest if not given")
-    for command in (sends, close, removals, rejects, mirror):
+    rejects = commands.add_parser("rejects", help="count the refused rows that are kept, by run and reason")
+    rejects.add_argument("--run", help="of this run only, as the list names it")
+    rejects.add_argument(
+        "--identifiers", action="store_true", help="write the rows themselves as CSV: identity numbers!"
+    )
+    rejects.add_argument(
+        "--retry", action="store_true", help="let the next load send the register's refusals again"
+    )
+    rotate = commands.add_parser(
+        "rotate-key", help="seal everything under the connection's new key; the old one on standard input"
+    )
+    for command in (sends, close, removals, mirror, rejects, rotate):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     options = parser.parse_args()
     settings, staging = _institution(options.conn_id)
@@ -44,10 +49,14 @@ def main() -> None:
         close_send(staging, options.send, options.reason)
     elif options.command == "removals":
         count_removals(staging)
-    elif options.command == "rejects":
-        list_rejects(staging, retry=options.retry)
-    else:
+    elif options.command == "mirror":
         write_mirror(staging, options.version)
+    elif options.command == "rejects" and options.retry:
+        retry_refused(staging)
+    elif options.command == "rejects":
+        show_rejects(staging, options.run, identifiers=options.identifiers)
+    else:
+        rotate_key(settings, staging, sys.stdin.readline())
 
 
 def list_sends(settings: "Settings", staging: "Staging") -> None:
@@ -83,15 +92,11 @@ def count_removals(staging: "Staging") -> None:
         print(f"{counts[state]:>9,}  {state.value:<9} {meaning}")  # noqa: T201
 
 
-def list_rejects(staging: "Staging", *, retry: bool) -> None:
-    """Write each refused row and why; or have those that the register refused sent again by the next load."""
+def retry_refused(staging: "Staging") -> None:
+    """Let the next load send again whom the register refused of late."""
     from kfr.load import refusals
 
-    if retry:
-        print(f"The next load sends {refusals.forget(staging.state):,} customers again.")  # noqa: T201
-        return
-    for line in refusals.lines(staging.state):
-        print(line)  # noqa: T201
+    print(f"The next load sends {refusals.forget(staging.state):,} customers again.")  # noqa: T201
 
 
 def write_mirror(staging: "Staging", version: int | None) -> None:
@@ -103,13 +108,58 @@ def write_mirror(staging: "Staging", version: int | None) -> None:
     pyarrow.csv.write_csv(table(staging.state, version), sys.stdout.buffer)
 
 
+def show_rejects(staging: "Staging", run: str | None, *, identifiers: bool) -> None:
+    """Print counts by run and reason; or, asked for, the rows as CSV with their run, as they were read."""
+    from kfr.load import rejects
+
+    kept = [found for found in rejects.read(staging) if run in (None, found.run)]
+    if not identifiers:
+        for found in kept:
+            counts = Counter(row["reason"] for row in found.rows)
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+            print(f"{found.written_at}  {found.run}  {reasons}")  # noqa: T201
+        return
+    columns = ["run", "customer_id", "started_on", "ended_on", "reason"]
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"run": found.run, **row} for found in kept for row in found.rows)
+
+
+def rotate_key(settings: "Settings", staging: "Staging", old: str) -> None:
+    """Seal everything of the institution under the connection's key, in place of `old` (base64)."""
+    from kfr.load.rotation import rotate
+    from kfr.register.errors import ConfigurationError, KfrError
+    from kfr.register.settings import staging_key_of
+
+    try:
+        key = staging_key_of(old.strip())
+    except ConfigurationError as error:
+        raise SystemExit(f"Standard input should hold the old key: {error}") from None
+    if key == settings.staging_key:
+        raise SystemExit("The connection still has this key. Give it the new one first.")
+    try:
+        done = rotate(_staging(settings, key), staging)
+    except KfrError as error:
+        raise SystemExit(str(error)) from None
+    print(  # noqa: T201
+        f"{done.sealed:,} files are sealed under the connection's key; {done.removed:,} staged files of runs that "
+        "did not end are removed."
+    )
+
+
 def _institution(conn_id: str) -> "tuple[Settings, Staging]":
-    from kfr.hooks.kfr import KfrHook, staging_root, staging_url
-    from kfr.load.staging import Staging
+    from kfr.hooks.kfr import KfrHook
 
     settings = KfrHook(conn_id).settings
+    return settings, _staging(settings, settings.staging_key)
+
+
+def _staging(settings: "Settings", key: bytes) -> "Staging":
+    from kfr.hooks.kfr import staging_root, staging_url
+    from kfr.load.staging import Staging
+
     root = staging_root(staging_url())
-    return settings, Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid)
+    return Staging(root, key, environment=settings.environment, fid=settings.fid)
 
 
 if __name__ == "__main__":

@@ -105,5 +105,11 @@ def _options() -> dict[str, Any]:
         "removals": of("More removals in a load, and a person is asked.", "500"),
         "removal_percent": of("The same as a share of all customers.", "2", "float"),
         "reject_percent": of("A larger share of refused rows, and a person is asked.", "1", "float"),
+        "keep_staged_days": of("Days for which a failed run's staged files are kept.", "14"),
+        "keep_rejects_days": of("Days for which refused rows are kept for the data steward.", "30"),
+        "keep_mirrors": of(
+            "Versions of the mirror that are kept; a load that changes something makes one.", "35"
+        ),
+        "keep_reports_years": of("Years for which reports and the log of what was sent are kept.", "5"),
         "max_batch_bytes": of("Largest batch request in bytes; the register takes 10,000,000.", "10000000"),
     }

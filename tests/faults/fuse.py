@@ -168,15 +168,23 @@ def _disk(root: Path | MemoryPath, struck: Kind | None) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
+    def remove(self, name: str) -> int:
+        self._fuse.touch()
+        return super().remove(name)
+
 
 class _FusedStaging(Staging):
     def __init__(self, root: Path, key: bytes, fuse: Fuse, *, environment: str, fid: str) -> None:
         super().__init__(root, key, environment=environment, fid=fid)
         self._fuse = fuse
         self.state = _FusedPlace(root, self.seal, self.state.scope, fuse)
+        self.everything = _FusedPlace(root, self.seal, self.everything.scope, fuse)
 
     def run(self, key: str) -> Place:
         return _FusedPlace(self._root, self.seal, super().run(key).scope, self._fuse)
+
+    def rejects(self, key: str) -> Place:
+        return _FusedPlace(self._root, self.seal, super().rejects(key).scope, self._fuse)
 
 
 def fused_staging(root: Path, key: bytes, fuse: Fuse, *, environment: str, fid: str) -> Staging:

@@ -16,6 +16,7 @@ from kfr.load import (
     reconciliation,
     removal,
     report,
+    retention,
     upload,
     verification,
     watermark,
@@ -291,6 +292,7 @@ class Play:
         if lease.is_held(world):
             mirror.record(world)
             report.build(world)
+            retention.sweep(world)
             if verified:
                 watermark.follow(world, extract.read(world))
         if self.states.get("verify_register") != "success":

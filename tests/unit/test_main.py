@@ -1,6 +1,9 @@
 """What a person does by hand, as the runbook says: `python -m kfr`."""
 
+import base64
+import io
 import json
+import os
 import sys
 from datetime import date
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from kfr import __main__ as command
 from kfr.load.journal import Journal, Outcome, Send, Witness
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.load.staging import Staging
 from kfr.relationships.packing import day_number, pack, text_of
 from tests.unit.stand import Stand
 
@@ -90,24 +94,15 @@ def test_removals_are_counted_by_what_they_wait_for(stand: Stand, monkeypatch, c
     assert str(CUSTOMER) not in printed
 
 
-def test_a_steward_reads_what_was_refused_and_has_it_sent_again(stand: Stand, monkeypatch, capsys: Any):
+def test_whom_the_register_refused_is_sent_again_by_the_next_load_when_a_person_says_so(
+    stand: Stand, monkeypatch, capsys: Any
+):
     state = stand.staging.state
-    state.write("rejects", b'{"customer_id":" 1234","reason":"length"}')
     row = pack(np.array([CUSTOMER]), np.array([day_number(date(2026, 3, 1))]))
     state.write_array("refused", np.column_stack([row, [day_number(date(2026, 11, 20))]]))
-    call(monkeypatch, "rejects")
-    ours, theirs = map(json.loads, capsys.readouterr().out.splitlines())
-    assert ours["reason"] == "length"
-    assert theirs == {
-        "customer_id": text_of(CUSTOMER),
-        "started_on": "2026-03-01",
-        "reason": "refused_by_register",
-        "refused_on": "2026-11-20",
-    }
     call(monkeypatch, "rejects", "--retry")
     assert capsys.readouterr().out == "The next load sends 1 customers again.\n"
-    call(monkeypatch, "rejects")
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert not state.exists("refused")
 
 
 def test_an_auditor_reads_the_mirror_as_csv(stand: Stand, monkeypatch, capfdbinary: Any):
@@ -124,3 +119,83 @@ def test_an_auditor_reads_the_mirror_as_csv(stand: Stand, monkeypatch, capfdbina
         f'"{first}",2020-05-17,true',
         f'"{second}",,false',
     ]
+
+
+@pytest.fixture
+def refused(stand: Stand) -> str:
+    """A run that refused two rows; its key."""
+    rows = [
+        {"customer_id": "12345678901", "started_on": "2020-01-01", "ended_on": None, "reason": "check_digit"},
+        {"customer_id": ' "x', "started_on": None, "ended_on": None, "reason": "not_digits"},
+    ]
+    for run, kept in {"one-run": rows, "another-run": rows[:1]}.items():
+        stand.staging.rejects(run).write_json(
+            "extract", {"written_at": f"2026-11-2{len(kept)}", "rows": kept}
+        )
+    return "one-run"
+
+
+def test_refused_rows_are_counted_without_naming_anyone(refused: str, monkeypatch, capsys: Any):
+    call(monkeypatch, "rejects")
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-11-22  one-run  1 check_digit, 1 not_digits",
+        "2026-11-21  another-run  1 check_digit",
+    ]
+
+
+def test_a_data_steward_who_asks_for_them_gets_the_rows_as_they_were_read(refused: str, monkeypatch, capsys):
+    call(monkeypatch, "rejects", "--run", refused, "--identifiers")
+    assert capsys.readouterr().out.splitlines() == [
+        "run,customer_id,started_on,ended_on,reason",
+        "one-run,12345678901,2020-01-01,,check_digit",
+        'one-run," ""x",,,not_digits',
+    ]
+
+
+@pytest.fixture
+def new_key(stand: Stand, monkeypatch) -> Staging:
+    """The connection has a new key; the staging that it opens."""
+    connection = json.loads(os.environ["AIRFLOW_CONN_KFR_DEFAULT"])
+    connection["extra"]["staging_key"] = base64.b64encode(bytes(32)).decode()
+    monkeypatch.setenv("AIRFLOW_CONN_KFR_DEFAULT", json.dumps(connection))
+    return Staging(stand.database.parent / "staging", bytes(32), environment="test", fid=stand.simulator.fid)
+
+
+def old_key() -> str:
+    key: str = json.loads(os.environ["AIRFLOW_CONN_KFR_DEFAULT"])["extra"]["staging_key"]
+    return key
+
+
+def test_a_key_is_changed_by_giving_the_old_one_on_standard_input(
+    stand: Stand, monkeypatch, capsys, request: pytest.FixtureRequest
+):
+    stand.staging.state.write("mirror", b"x")
+    stand.staging.run("failed").write("plan", b"x")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{old_key()}\n"))
+    new = request.getfixturevalue("new_key")
+    call(monkeypatch, "rotate-key")
+    assert new.state.read("mirror") == b"x"
+    assert capsys.readouterr().out == (
+        "1 files are sealed under the connection's key; 1 staged files of runs that did not end are removed.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("same", "The connection still has this key"),
+        ("", "Standard input should hold the old key"),
+        ("c2hvcnQ=", "Standard input should hold the old key: staging_key: is 5 bytes long"),
+        ("d3Jvbmd3cm9uZ3dyb25nd3Jvbmd3cm9uZ3dyb25ncm8=", "open under neither key"),
+    ],
+)
+def test_a_key_that_is_not_the_old_one_changes_nothing_and_is_not_shown(
+    stand: Stand, new_key: Staging, monkeypatch, given: str, told: str
+):
+    stand.staging.state.write("mirror", b"x")
+    given = old_key() if given == "same" else given
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    with pytest.raises(SystemExit, match=told) as refusal:
+        call(monkeypatch, "rotate-key")
+    assert not given or given not in str(refusal.value)
+    assert stand.staging.state.read("mirror") == b"x"

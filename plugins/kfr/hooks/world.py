@@ -14,6 +14,7 @@ from kfr.hooks.kfr import KfrHook, staging_root, staging_url
 from kfr.hooks.mail import SmtpMailer
 from kfr.hooks.warehouse import SqlWarehouse
 from kfr.load.confirmation import BITS
+from kfr.load.retention import Retention
 from kfr.load.staging import Staging
 from kfr.load.world import Run, Scope, World
 from kfr.register.errors import ConfigurationError
@@ -63,6 +64,7 @@ def run_of(context: Any) -> Run:
         max_batch_bytes=conf.getint("kfr", "max_batch_bytes", fallback=MAX_BODY_BYTES),
         loading_grace=conf.getint("kfr", "loading_grace", fallback=3600),
         limits=_limits(),
+        retention=_retention(),
     )
 
 
@@ -73,6 +75,16 @@ def _limits() -> Limits:
         removals=conf.getint("kfr", "removals", fallback=500),
         removal_share=conf.getfloat("kfr", "removal_percent", fallback=2.0) / 100,
         reject_share=conf.getfloat("kfr", "reject_percent", fallback=1.0) / 100,
+    )
+
+
+def _retention() -> Retention:
+    """How long is kept what, as the installation sets it."""
+    return Retention(
+        staged_days=conf.getint("kfr", "keep_staged_days", fallback=14),
+        rejects_days=conf.getint("kfr", "keep_rejects_days", fallback=30),
+        mirrors=conf.getint("kfr", "keep_mirrors", fallback=35),
+        reports_years=conf.getint("kfr", "keep_reports_years", fallback=5),
     )
 
 

@@ -1,14 +1,13 @@
 """Read agreements from the warehouse and fold them into what the register should hold.
 
 The result is sealed in the run's folder: `<name>.active` and `<name>.ended` (packed relationships),
-`<name>.waiting` and `<name>.tainted` (customers), `<name>.rejects` (the refused rows as they were read, for
-the data steward) and `<name>.json` (day and counts, nothing else).
+`<name>.waiting` and `<name>.tainted` (customers), and `<name>.json` (day and counts, nothing else). The refused
+rows are kept apart, as they were read, for the data steward.
 
 Everyone is read, or with the scope `interval` those customers of whom something changed in some days: all of
 their agreements, so that they fold to their state now whatever the interval is.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -18,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from kfr.clock import oslo_today
-from kfr.load import watermark
-from kfr.load.refusals import REJECTS
+from kfr.load import rejects, watermark
+from kfr.load.rejects import Row
 from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
@@ -30,7 +29,6 @@ from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
-KEPT_REJECTS = 100_000  # rows kept whole for the data steward; all are counted
 LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
 CHECKED_CUSTOMERS = 200  # whose agreements are asked a second time, to see that the interval gave all of them
 
@@ -91,8 +89,6 @@ def extract_relationships(world: World) -> Extract:
     result = extract(world, as_of=world.run.as_of, days=days)
     if days:
         _require_whole_customers(world, result)
-    elif not world.run.dry_run:  # outlives the run's folder: what is repaired is not in the next one
-        world.state.write(REJECTS, world.place.read("extract.rejects"))
     world.say(sentence(result))
     return result
 
@@ -132,9 +128,10 @@ def extract(
     """
     day = resolve_as_of(world, as_of)
     warehouse = world.warehouse
-    rejects, outside = _Rejects(), _Outside(days) if days else None
+    refused: list[Row] = []
+    outside = _Outside(days) if days else None
     with warehouse.changed_agreements(*days) if days else warehouse.agreements(day) as snapshot:
-        folded = a.fold_parts(_read(snapshot, rejects, outside), day_number(day))
+        folded = a.fold_parts(_read(snapshot, refused, outside), day_number(day))
         expected = snapshot.expected_rows
     if expected is not None and expected != folded.rows:
         raise CountMismatch(
@@ -162,7 +159,7 @@ def extract(
         worlds=_worlds(folded.active),
     )
     _write(world, name, result)
-    world.place.write(f"{name}.rejects", rejects.lines())
+    rejects.keep(world, name, refused)
     return result
 
 
@@ -209,10 +206,10 @@ def _require_whole_customers(world: World, found: Extract) -> None:
         )
 
 
-def _read(snapshot: Snapshot, rejects: "_Rejects", outside: "_Outside | None") -> Iterator[a.Agreements]:
+def _read(snapshot: Snapshot, refused: list[Row], outside: "_Outside | None") -> Iterator[a.Agreements]:
     for batch in snapshot.batches():
         read = a.read_agreements(batch)
-        rejects.keep(batch, read.reasons)
+        refused += _refused(batch, read.reasons, rejects.KEPT_REJECTS - len(refused))
         if outside:
             outside.see(read)
         yield read
@@ -270,26 +267,16 @@ class _Outside:
         return len(everyone) - len(changed)
 
 
-class _Rejects:
-    """Refused rows as JSON lines, as they were read: the steward must find them in the source."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def keep(self, batch: pa.RecordBatch, reasons: Bytes) -> None:
-        positions = np.flatnonzero(reasons)[: KEPT_REJECTS - len(self._lines)]
-        columns = [take(batch.column(at), positions).to_pylist() for at in range(3)]
-        for customer, started, ended, reason in zip(*columns, reasons[positions].tolist(), strict=True):
-            self._lines.append(
-                json.dumps(
-                    {
-                        "customer_id": customer,
-                        "started_on": started and str(started),
-                        "ended_on": ended and str(ended),
-                        "reason": Reason(reason).label,
-                    }
-                )
-            )
-
-    def lines(self) -> bytes:
-        return "\n".join(self._lines).encode()
+def _refused(batch: pa.RecordBatch, reasons: Bytes, most: int) -> list[Row]:
+    """The refused rows of a batch as they were read: the steward must find them in the source."""
+    positions = np.flatnonzero(reasons)[:most]
+    columns = [take(batch.column(at), positions).to_pylist() for at in range(3)]
+    return [
+        {
+            "customer_id": customer,
+            "started_on": started and str(started),
+            "ended_on": ended and str(ended),
+            "reason": Reason(reason).label,
+        }
+        for customer, started, ended, reason in zip(*columns, reasons[positions].tolist(), strict=True)
+    ]

@@ -24,7 +24,6 @@ from kfr.relationships.packing import Ints, date_of, ids_of, starts_of, text_of
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
 
-KEPT_VERSIONS = 35  # loads
 KEPT_STARTS = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 
 NOTHING: Ints = np.empty(0, np.int64)
@@ -291,6 +290,6 @@ def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
     superseded = before.version if pointer.get("run") == world.run.key else 0
     for name in world.state.names("mirrors"):
         version = int(name.removeprefix("mirrors/")[:8])
-        if version == superseded or version <= after.version - KEPT_VERSIONS:
+        if version == superseded or version <= after.version - world.run.retention.mirrors:
             world.state.delete(name)
     return after

@@ -6,18 +6,14 @@ are tried again once a week, in a file of their own; at once when the warehouse 
 the next load when a person says so (`python -m kfr rejects --retry`).
 """
 
-import json
-from collections.abc import Iterator
-
 import numpy as np
 
 from kfr.clock import oslo_today
 from kfr.load.staging import Place
 from kfr.load.world import World
-from kfr.relationships.packing import Ints, date_of, day_number, ids_of, starts_of, text_of
+from kfr.relationships.packing import Ints, day_number
 
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
-REJECTS = "rejects"  # what our own check refused of the last whole extract, as JSON lines
 RETRY_DAYS = 7
 
 
@@ -48,18 +44,3 @@ def forget(state: Place) -> int:
     known = len(read(state))
     state.delete(NAME)
     return known
-
-
-def lines(state: Place) -> Iterator[str]:
-    """Every refused row as a JSON line, for the data steward who has the key. They hold identity numbers."""
-    if state.exists(REJECTS):
-        yield from state.read(REJECTS).decode().splitlines()
-    for row, day in read(state).tolist():
-        started, refused = date_of(int(starts_of(row))), date_of(day)
-        facts = {
-            "customer_id": text_of(int(ids_of(row))),
-            "started_on": started and started.isoformat(),
-            "reason": "refused_by_register",
-            "refused_on": refused and refused.isoformat(),
-        }
-        yield json.dumps(facts)

@@ -1,6 +1,7 @@
 """Where a load keeps its sealed files: a folder for each run, and the state that must not be lost.
 
     <root>/<environment>/<fid>/runs/<run>/…     extracts, batch files: removed when the load is confirmed
+    <root>/<environment>/<fid>/rejects/<run>/…  refused rows, for the data steward
     <root>/<environment>/<fid>/state/…          mirror, sends, removals, deliveries, lease
 
 A local file is written to a temporary name, mode 0600, flushed to disk and renamed, so that a crash leaves
@@ -99,6 +100,31 @@ class Place:
             return []
         return sorted(f"{folder}/{p.name}" for p in place.iterdir() if not p.name.endswith(".tmp"))
 
+    def leftovers(self) -> list[str]:
+        """What writers that were killed left half written, here or below; an object store has none."""
+        if not isinstance(self._folder, Path):
+            return []
+        return sorted(str(path.relative_to(self._folder)) for path in self._folder.rglob(".*.tmp"))
+
+    def files(self, folder: str = "") -> list[str]:
+        """The names of all files in a sub-folder and below it, sorted."""
+        place = self._folder / folder if folder else self._folder
+        if not place.exists():
+            return []
+        found = []
+        for path in place.iterdir():
+            name = f"{folder}/{path.name}" if folder else path.name
+            found += self.files(name) if path.is_dir() else [name] if not name.endswith(".tmp") else []
+        return sorted(found)
+
+    def remove(self, name: str) -> int:
+        """Delete a file, or a sub-folder with all that is in it; return how many files there were."""
+        path = self._folder / name
+        if path.is_dir():
+            return _remove_tree(path)
+        self.delete(name)
+        return 1
+
     def remove_all(self) -> int:
         """Delete every file of this place; return how many there were."""
         return _remove_tree(self._folder)
@@ -135,10 +161,14 @@ class Staging:
         self._root = root
         self.seal = Seal(staging_key)
         self._base = f"{environment}/{fid}"
+        self.everything = Place(root, self.seal, self._base)
         self.state = Place(root, self.seal, f"{self._base}/state")
 
     def run(self, key: str) -> Place:
         return Place(self._root, self.seal, f"{self._base}/runs/{key}")
+
+    def rejects(self, key: str) -> Place:
+        return Place(self._root, self.seal, f"{self._base}/rejects/{key}")
 
     def fingerprint(self, *parts: Buffer) -> str:
         return self.seal.fingerprint(*parts)

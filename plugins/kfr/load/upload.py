@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from kfr.load import lease, mirror, planning, refusals
+from kfr.load import lease, mirror, planning, refusals, rejects
 from kfr.load.ingestion import absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
 from kfr.load.world import World
@@ -23,7 +23,7 @@ from kfr.register.errors import (
     Retriable,
 )
 from kfr.relationships.batch_file import FRAME_BYTES, render
-from kfr.relationships.packing import Ints
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
@@ -110,6 +110,7 @@ def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence
     )
     refusals.record(world, rows, refused)
     world.place.write_array(f"refused/{label}", refused)
+    rejects.keep(world, f"file-{label}", [_reject(row) for row in refused.tolist()])
     world.place.write_json(f"results/{label}.json", asdict(result))
     world.say(
         f"File {label}: {result.status}, {result.rows - result.refused:,} rows loaded"
@@ -117,6 +118,16 @@ def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence
         + "."
     )
     return result
+
+
+def _reject(row: int) -> rejects.Row:
+    start = date_of(row & DAY_MASK)
+    return {
+        "customer_id": text_of(row >> DAY_BITS),
+        "started_on": str(start) if start else None,
+        "ended_on": None,
+        "reason": rejects.BY_THE_REGISTER,
+    }
 
 
 def leaves(world: World, rows: Ints) -> tuple[list[Piece], Ints]:

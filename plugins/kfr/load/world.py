@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from kfr.clock import Clock
 from kfr.load.journal import Journal
 from kfr.load.patience import persist
+from kfr.load.retention import Retention
 from kfr.load.staging import Place, Staging, run_key
 from kfr.load.warehouse import Warehouse
 from kfr.register.client import RegisterClient
@@ -63,6 +64,7 @@ class Run:
     max_batch_bytes: int = MAX_BODY_BYTES
     loading_grace: float = LOADING_GRACE_SECONDS
     limits: Limits = field(default_factory=Limits)
+    retention: Retention = field(default_factory=Retention)
 
     @property
     def key(self) -> str:
@@ -92,6 +94,11 @@ class World:
     def place(self) -> Place:
         """The folder of this run's own staged files."""
         return self.staging.run(self.run.key)
+
+    @property
+    def rejects(self) -> Place:
+        """The folder of the rows that this run refused."""
+        return self.staging.rejects(self.run.key)
 
     @property
     def journal(self) -> Journal:

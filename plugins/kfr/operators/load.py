@@ -129,7 +129,7 @@ class KfrConfirmOperator(KfrStepOperator):
 
 class KfrRecordMirrorOperator(KfrStepOperator):
     """
-    Record what is proven, also when the run fails; then fail unless the load was verified.
+    Record what is proven, also when the run fails, and sweep what is past its time; then fail unless verified.
 
     :param verified_by: task id of the verification of the same Dag.
     """
@@ -139,7 +139,7 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         self.verified_by = verified_by
 
     def step(self, world: "World") -> dict[str, Any]:
-        from kfr.load import lease, mirror, report
+        from kfr.load import lease, mirror, report, retention
 
         if world.run.dry_run:
             raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
@@ -147,6 +147,7 @@ class KfrRecordMirrorOperator(KfrStepOperator):
             return {}
         held = mirror.record(world)
         report.build(world)
+        retention.sweep(world)
         world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
         return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
 

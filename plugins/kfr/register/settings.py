@@ -86,7 +86,7 @@ class Settings:
             maskinporten_issuer=_issuer(_text(extra, "maskinporten_issuer"), environment),
             consumer_org=_consumer_org(_text(extra, "consumer_org"), fid),
             kid=_text(extra, "kid"),
-            staging_key=_staging_key(_required(extra, "staging_key", f"the output of {_NEW_KEY}")),
+            staging_key=staging_key_of(_required(extra, "staging_key", f"the output of {_NEW_KEY}")),
             rows_per_second=_rate(extra, "rows_per_second", REGISTER_ROWS_PER_SECOND),
             requests_per_second=_rate(extra, "requests_per_second", REQUESTS_PER_SECOND),
             sample_size=_whole(_rate(extra, "sample_size", SAMPLE_SIZE), "sample_size"),
@@ -207,7 +207,8 @@ def _refuse_other_environment(
             )
 
 
-def _staging_key(text: str) -> bytes:
+def staging_key_of(text: str) -> bytes:
+    """The 32 bytes of a staging key as base64; ConfigurationError when it is none."""
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kfr.load import extract, watermark
+from kfr.load import extract, rejects, watermark
 from kfr.load.extract import CountMismatch, HalfCustomers
 from kfr.load.warehouse import WarehouseError
 from kfr.load.world import World
@@ -101,7 +100,9 @@ def test_refused_rows_are_kept_sealed_as_they_were_read_with_their_reason(load):
     good = load.institution.new_customer()
     held.append(Agreement(good, date(2021, 1, 1), date(2020, 1, 1)))
     found = extracted(load)
-    rows = [json.loads(line) for line in load.world.place.read("extract.rejects").splitlines()]
+    (kept,) = rejects.read(load.world.staging)
+    rows = kept.rows
+    assert kept.run == load.run.key
     assert [row["customer_id"] for row in rows] == [BAD_CHECK_DIGIT, " 1234", good]
     assert [row["started_on"] for row in rows] == ["2020-01-01", None, "2021-01-01"]
     assert sorted(row["reason"] for row in rows) == sorted(found.rejected)
@@ -109,10 +110,10 @@ def test_refused_rows_are_kept_sealed_as_they_were_read_with_their_reason(load):
 
 
 def test_more_refused_rows_than_a_steward_can_read_are_counted_and_not_kept(load, monkeypatch):
-    monkeypatch.setattr(extract, "KEPT_REJECTS", 5)
+    monkeypatch.setattr(rejects, "KEPT_REJECTS", 5)
     load.institution.warehouse.agreements_held += [Agreement(BAD_CHECK_DIGIT, None)] * 2500
     assert sum(extracted(load).rejected.values()) == 2500
-    assert len(load.world.place.read("extract.rejects").splitlines()) == 5
+    assert len(load.world.rejects.read_json("extract")["rows"]) == 5
 
 
 def test_neither_sentence_nor_picture_of_an_extract_holds_a_customer(load):

@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from kfr.load import mirror
 from kfr.load.journal import Outcome, Single, Witness
-from kfr.load.mirror import KEPT_VERSIONS, Mirror
+from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.load.retention import Retention
 from kfr.load.staging import StateMissing
 from kfr.relationships.packing import Ints, day_number, ids_of, pack, starts_of
 from tests.faults.institution import Institution
 from tests.unit.load.one_load import OneLoad, a_send, packed
 
 START = date(2020, 1, 1)
+KEPT = 12  # versions
 POPULATIONS = st.dictionaries(st.integers(1, 40), st.integers(0, 5), max_size=30)
 
 
@@ -199,14 +201,14 @@ def test_closed_sends_of_other_runs_are_archived_and_this_run_s_own_stay(began):
 
 
 def test_old_versions_are_kept_for_a_while_and_then_dropped(began):
-    for number in range(KEPT_VERSIONS + 3):
-        run = began.with_run(run_id=f"run-{number}")
+    for number in range(KEPT + 3):
+        run = began.with_run(run_id=f"run-{number}", retention=Retention(mirrors=KEPT))
         sent(run, [1000 + number], proven_at=1.0)
         last = mirror.record(run.world)
     kept = sorted(
         {name.removeprefix("mirrors/").split(".")[0] for name in began.world.state.names("mirrors")}
     )
-    assert len(kept) == KEPT_VERSIONS
+    assert len(kept) == KEPT
     assert int(kept[-1]) == last.version
 
 

@@ -1,11 +1,10 @@
 """Refused rows are kept, seen, and not sent again each day; what is repaired is found by itself."""
 
-import json
 from datetime import timedelta
 
 import pytest
 
-from kfr.load import extract, lease, refusals
+from kfr.load import lease, refusals
 from kfr.load.planning import Plan
 from tests.unit.load.one_load import OneLoad
 
@@ -82,31 +81,8 @@ def test_a_row_that_is_repaired_in_the_warehouse_is_found_by_the_next_load_by_it
     load.load()
     load.finish()
     assert int(agreement.customer) not in load.registered
-    (line,) = refusals.lines(load.world.state)
-    assert json.loads(line)["customer_id"] == agreement.customer
     agreement.ended = None
     again, plan = next_load(load)
     assert plan.added == 1
     again.send(plan.labels[0])
     assert int(agreement.customer) in again.registered
-    assert list(refusals.lines(again.world.state)) == []
-
-
-def test_refused_rows_outlive_the_run_s_folder_and_lie_there_sealed(load, refused):
-    load.world.place.remove_all()
-    (line,) = refusals.lines(load.world.state)
-    assert json.loads(line) == {
-        "customer_id": f"{refused:011d}",
-        "started_on": str(load.today - timedelta(days=100)),
-        "reason": "refused_by_register",
-        "refused_on": str(load.today),
-    }
-    folder = load.institution.folder
-    assert not any(str(refused).encode() in p.read_bytes() for p in folder.rglob("*") if p.is_file())
-
-
-def test_a_dry_run_keeps_no_rejects(load):
-    load.join(2)
-    dry = load.with_run(dry_run=True)
-    extract.extract_relationships(dry.world)
-    assert not load.world.state.exists(refusals.REJECTS)

@@ -156,6 +156,54 @@ def test_a_run_s_files_are_removed_and_the_state_stays(folder: Path, staging: St
     assert {path.name for path in files_of(folder)} == {"plan", "mirror"}
 
 
+def test_a_file_moved_to_another_run_does_not_open(folder: Path, staging: Staging):
+    one, other = staging.run("one-run"), staging.run("another-run")
+    for run in (one, other):
+        run.write("files/0001", b"x")
+    (folder / one.scope / "files/0001").replace(folder / other.scope / "files/0001")
+    with pytest.raises(StateDamaged):
+        other.read("files/0001")
+
+
+def test_everything_of_an_institution_opens_from_one_place_too(staging: Staging):
+    staging.state.write("mirrors/1", b"mirror")
+    staging.run("one-run").write("files/0001", b"file")
+    staging.rejects("one-run").write("extract", b"rejects")
+    names = ["rejects/one-run/extract", "runs/one-run/files/0001", "state/mirrors/1"]
+    assert staging.everything.files() == names
+    assert [staging.everything.read(name) for name in names] == [b"rejects", b"file", b"mirror"]
+    assert staging.everything.files("nothing") == []
+
+
+def test_a_file_or_a_folder_is_removed_and_counted(staging: Staging):
+    for name in ("files/0001", "files/0002", "plan"):
+        staging.run("one-run").write(name, b"x")
+    assert staging.everything.remove("runs/one-run/plan") == 1
+    assert staging.everything.remove("runs/one-run") == 2
+    assert staging.everything.files() == []
+
+
+def test_leftovers_of_killed_writers_are_found_and_no_others(folder: Path, staging: Staging):
+    staging.state.write("sends/one", b"x")
+    (folder / staging.state.scope / "sends" / ".two.0123.tmp").write_bytes(b"half")
+    assert staging.everything.leftovers() == ["state/sends/.two.0123.tmp"]
+    assert staging.everything.files() == ["state/sends/one"]
+
+
+def test_an_object_store_has_the_same_files(staging: Staging):
+    from airflow.sdk import ObjectStoragePath
+
+    remote = Staging(ObjectStoragePath("memory://kfr"), KEY, environment="test", fid=FID)  # type: ignore[arg-type]
+    remote.state.write("mirrors/1", b"mirror")
+    remote.run("one-run").write("files/0001", b"file")
+    assert remote.everything.files() == ["runs/one-run/files/0001", "state/mirrors/1"]
+    assert remote.everything.names("runs") == ["runs/one-run"]
+    assert remote.everything.leftovers() == []
+    assert remote.everything.remove("runs/one-run") == 1
+    assert remote.everything.files() == ["state/mirrors/1"]
+    remote.everything.remove("state/mirrors/1")
+
+
 RUN_IDS = st.text(st.sampled_from("ab:+-_.T0"), min_size=1, max_size=12)
 
 

@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kfr.hooks.world import world_of
 from kfr.load import lease, mirror, planning
 from kfr.load.lease import LeaseLost
+from kfr.load.staging import run_key
 from kfr.operators import load
 from kfr.operators.approval import KfrApproveChangesOperator, _body
 from kfr.operators.pool import SEEN
@@ -153,3 +154,31 @@ def test_a_run_s_staged_files_are_removed_and_the_state_stays(stand: Stand):
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
         assert mirror.read(world).proven.size == 0
         assert not world.place.exists("plan.json")
+
+
+def test_recording_the_mirror_sweeps_what_is_past_its_time_also_when_the_run_fails(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AIRFLOW__KFR__KEEP_STAGED_DAYS", "3")
+    planned(stand)
+    stand.staging.run("killed").write("files/0001", b"x")
+    record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
+    with pytest.raises(Fatal):
+        record.execute(stand.context())
+    stand.clock.advance(3.1 * 86_400)
+    with pytest.raises(Fatal):
+        record.execute(stand.context())
+    assert not stand.staging.run("killed").exists("files/0001")
+    assert stand.staging.run(run_key("kfr_initial_load", "manual__1")).exists("files/0001")
+
+
+def test_a_run_that_lost_the_register_sweeps_nothing(stand: Stand, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW__KFR__KEEP_STAGED_DAYS", "0")
+    planned(stand)
+    stand.staging.run("killed").write("files/0001", b"x")
+    operator(load.KfrReleaseOperator).execute(stand.context())
+    for _ in range(2):
+        with pytest.raises(Fatal):
+            operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
+        stand.clock.advance(60)
+    assert stand.staging.run("killed").exists("files/0001")
