@@ -131,7 +131,6 @@ class Institution:
         self.current = ""  # the run whose worker is at work
         self.attempt = 0
         self.largest: dict[str, int] = {}  # bytes of a request, by run
-        self._unfused = Staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION)
         self.certificate = _certificate(self.environment)
         self.certificate_expired = False
         self.verified = False  # a first load, once: D-4 may go; what is cleared later does not undo it
@@ -159,7 +158,7 @@ class Institution:
     @property
     def state(self) -> Place:
         """The state folder as it lies there, for looking at it: nothing strikes."""
-        return self._unfused.state
+        return Staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION).state
 
     # the certificate's life
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from kfr.load import arrivals, confirmation, lease, removal, upload, verification
+from kfr.load import arrivals, confirmation, lease, mirror, removal, upload, verification
 from kfr.load.lease import InstitutionMismatch, Lease, LeaseLost
 from kfr.register.errors import Fatal
 from tests.unit.load.one_load import OneLoad
@@ -124,6 +124,9 @@ def test_only_a_first_load_may_begin_an_institution_s_state(load):
     assert not load.world.state.exists("institution")
     acquire(load)
     lease.release(load.world)
+    with pytest.raises(Fatal, match="Nothing was ever loaded"):  # begun by the integration test, say
+        acquire(load, first_load=False)
+    mirror.record(load.world)
     assert acquire(load, first_load=False)
 
 
