@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from kfr.load import mirror
 from kfr.relationships.packing import ids_of
+from tests.faults.days import play_year
 from tests.faults.institution import fast_folder
-from tests.faults.year import Year, play_year
+from tests.faults.year import Year
 from tests.simulator import Switches
 
 DAYS = st.integers(-5, 40)  # ago

@@ -35,7 +35,10 @@ class Pass:
 def register_today(world: World) -> Pass:
     """Register the plan's single additions; who could not go is left to the closing file."""
     planned = world.place.read_array("singly")
-    done = register_singly(world, _unanswered(world, planned))
+    today = day_number(
+        oslo_today(world.clock)
+    )  # of the plan, or a later one: then the closing file has them all
+    done = register_singly(world, _unanswered(world, planned[starts_of(planned) == today]))
     if planned.size:
         world.say(f"Single additions: {done:,} of {len(planned):,} registered.")
     return Pass(arrived=len(planned), registered=done, for_the_file=len(_unanswered(world, planned)))

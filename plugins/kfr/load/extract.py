@@ -85,6 +85,7 @@ class Extract:
 
 def extract_relationships(world: World) -> Extract:
     """Read whom the run is about and say what was found; clearing this renews the day."""
+    world.place.delete("plan.json")  # one from before is not of this extract, and no report may mix the two
     days = interval(world) if world.run.scope == "interval" else None
     result = extract(world, as_of=world.run.as_of, days=days)
     if days:

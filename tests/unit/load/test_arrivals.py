@@ -185,3 +185,21 @@ def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_rem
     again.finish()
     assert back not in again.registered
     assert back not in again.proven
+
+
+def test_who_was_to_go_singly_yesterday_goes_by_file_with_the_date(load):
+    """A plan is carried out a day late when it is cleared: a single POST would register them from today on."""
+    load.join(2)
+    load.load()
+    load.finish()
+    mirror.record(load.world)
+    (customer,) = load.join(1, days_ago=0)
+    lease.release(load.world)
+    later = load.with_run(dag_id="kfr_periodic_load", run_id="scheduled__1")
+    assert later.plan(first_load=False).singly == 1
+    started = later.today
+    later.pass_days(1)
+    assert arrivals.register_today(later.world).registered == 0
+    for label in arrivals.close_arrivals(later.world, arrivals=False):
+        later.send(label)
+    assert later.registered[customer] == started

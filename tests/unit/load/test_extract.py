@@ -316,3 +316,11 @@ def _all(held: list[Agreement]) -> Any:
             yield MemorySnapshot(held, len(held))
 
     return All()
+
+
+def test_a_plan_of_an_earlier_extract_is_gone_when_the_run_extracts_again(load):
+    """A report must not tell the rows of one with the fates of the other."""
+    load.join(2)
+    load.plan()
+    extract.extract_relationships(load.world)
+    assert not load.world.place.exists("plan.json")
