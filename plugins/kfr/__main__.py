@@ -1,10 +1,14 @@
-"""What a person does by hand, as docs/runbook.md says: `python -m kfr --help` lists it."""
+"""What a person does by hand: `python -m kfr sends`, `close-send`, `removals`, `mirror`, `report`.
+
+See docs/runbook.md.
+"""
 
 import argparse
 import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kfr.clock import OSLO, SystemClock
@@ -34,9 +38,19 @@ def main() -> None:
         "mirror", help="write the mirror to standard output as CSV: identity numbers!"
     )
     mirror.add_argument("--version", type=int, help="an older one; the newest if not given")
-    for command in (sends, close, removals, rejects, mirror):
+    report = commands.add_parser("report", help="list the kept reports, or write one with its signature")
+    report.add_argument("--run", help="its key, as the list has it")
+    report.add_argument(
+        "--to", type=Path, default=Path(), help="folder to write to; the current one if not given"
+    )
+    check = commands.add_parser("verify-report", help="show that a report is as the institution signed it")
+    check.add_argument("report", type=Path, help="report.json; its .sig and .pem lie beside it")
+    for command in (sends, close, removals, mirror, report):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     options = parser.parse_args()
+    if options.command == "verify-report":
+        verify_report(options.report)
+        return
     settings, staging = _institution(options.conn_id)
     if options.command == "sends":
         list_sends(settings, staging)
@@ -44,8 +58,8 @@ def main() -> None:
         close_send(staging, options.send, options.reason)
     elif options.command == "removals":
         count_removals(staging)
-    elif options.command == "rejects":
-        list_rejects(staging, retry=options.retry)
+    elif options.command == "report":
+        write_report(staging, options.run, options.to)
     else:
         write_mirror(staging, options.version)
 
@@ -101,6 +115,51 @@ def write_mirror(staging: "Staging", version: int | None) -> None:
     from kfr.load.mirror import table
 
     pyarrow.csv.write_csv(table(staging.state, version), sys.stdout.buffer)
+
+
+def write_report(staging: "Staging", run: str | None, folder: Path) -> None:
+    """Write `<run>.json`, `.sig`, `.pem` and `.html`; without a run print the keys of those that are kept."""
+    import json
+
+    from kfr.load import report
+    from kfr.ui.report_page import render
+
+    if run is None:
+        print("\n".join(report.names(staging.state)))  # noqa: T201
+        return
+    if run not in report.names(staging.state):
+        raise SystemExit(f"There is no report {run}. `python -m kfr report` lists them.")
+    kept = report.read(staging.state, run)
+    contents = {
+        "json": kept.content,
+        "sig": kept.signed.signature,
+        "pem": kept.signed.certificate,
+        "html": render(json.loads(kept.content)).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, content in contents.items():
+        (folder / f"{run}.{ending}").write_bytes(content)
+    print(f"Written: {folder / run}.json, .sig, .pem, .html")  # noqa: T201
+
+
+def verify_report(path: Path) -> None:
+    """Say who signed a report; end with an error if it is not as it was signed."""
+    from kfr.register.signature import SignatureWrong, Signed, verify
+
+    try:
+        signed = Signed(
+            signature=path.with_suffix(".sig").read_bytes(), certificate=path.with_suffix(".pem").read_bytes()
+        )
+        signer = verify(path.read_bytes(), signed)
+    except FileNotFoundError as missing:
+        raise SystemExit(f"{missing.filename} is missing: .json, .sig and .pem belong together.") from None
+    except SignatureWrong as wrong:
+        raise SystemExit(str(wrong)) from None
+    print(  # noqa: T201
+        f"Right: signed by organisation {signer.organisation_number}, certificate of {signer.issuer}, valid "
+        f"{signer.valid_from:%Y-%m-%d} to {signer.valid_until:%Y-%m-%d}. That the certificate is genuine its "
+        "authority shows: see docs/runbook.md."
+    )
 
 
 def _institution(conn_id: str) -> "tuple[Settings, Staging]":

@@ -143,7 +143,8 @@ class Institution:
         self.largest[run.key] = run.max_batch_bytes
         return World(
             settings=self.settings,
-            clock=self.own_clock,
+            clock=self.clock,
+            certificate=self.certificate,
             register=self._register,
             warehouse=self.warehouse,
             staging=self.staging(),

@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from kfr.register.errors import KfrError, Retriable
 
 if TYPE_CHECKING:
-    from kfr.clock import Clock
     from kfr.register.certificate import EnterpriseCertificate
     from kfr.register.client import AsyncRegisterClient, RegisterClient
     from kfr.register.maskinporten import TokenSource
@@ -104,8 +103,8 @@ def async_client_of(settings: "Settings", share: float) -> "AsyncRegisterClient"
     )
 
 
-def certificate_of(settings: "Settings", clock: "Clock") -> "EnterpriseCertificate":
-    """The enterprise certificate of a connection; CertificateError names what is wrong with it."""
+def certificate_of(settings: "Settings", clock: Any) -> "EnterpriseCertificate":
+    """The institution's certificate and key; CertificateError says what is wrong with them."""
     from kfr.register.certificate import load_keystore
 
     return load_keystore(
@@ -117,8 +116,7 @@ def certificate_of(settings: "Settings", clock: "Clock") -> "EnterpriseCertifica
     )
 
 
-def tokens_of(settings: "Settings", clock: "Clock") -> "TokenSource":
-    """Tokens for a connection's institution."""
+def _tokens(settings: "Settings", clock: Any) -> Any:
     from kfr.register.maskinporten import TokenSource
 
     return TokenSource(settings, certificate_of(settings, clock), clock)

@@ -10,7 +10,7 @@ from airflow.sdk import Variable
 from airflow.sdk.configuration import conf
 
 from kfr.clock import SystemClock, oslo_date
-from kfr.hooks.kfr import KfrHook, staging_root, staging_url
+from kfr.hooks.kfr import KfrHook, certificate_of, staging_root, staging_url
 from kfr.hooks.mail import SmtpMailer
 from kfr.hooks.warehouse import SqlWarehouse
 from kfr.load.confirmation import BITS
@@ -29,12 +29,13 @@ def world_of(
 ) -> Iterator[World]:
     """Build the world of the running task from its run's params, and close its connections at the end."""
     params, hook = context["params"], KfrHook(context["params"]["kfr_conn_id"], share=share)
-    settings = hook.settings
+    settings, clock = hook.settings, SystemClock()
     root = staging_root(staging_url())
     with hook.get_conn() as register:
         yield World(
             settings=settings,
-            clock=SystemClock(),
+            clock=clock,
+            certificate=certificate_of(settings, clock),
             register=register,
             warehouse=SqlWarehouse(params["warehouse_conn_id"], sql_folder),
             staging=Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid),

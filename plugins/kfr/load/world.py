@@ -11,6 +11,7 @@ from kfr.load.journal import Journal
 from kfr.load.patience import persist
 from kfr.load.staging import Place, Staging, run_key
 from kfr.load.warehouse import Warehouse
+from kfr.register.certificate import EnterpriseCertificate
 from kfr.register.client import RegisterClient
 from kfr.register.errors import InvalidIdentifier, Retriable
 from kfr.register.settings import Settings
@@ -75,6 +76,7 @@ class World:
 
     settings: Settings
     clock: Clock
+    certificate: EnterpriseCertificate  # gets tokens, and signs reports
     register: RegisterClient
     warehouse: Warehouse
     staging: Staging

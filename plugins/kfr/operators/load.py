@@ -138,32 +138,24 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         super().__init__(**kwargs)
         self.verified_by = verified_by
 
-    def step(self, world: "World") -> dict[str, Any]:
-        from kfr.load import lease, mirror, report
-
-        if world.run.dry_run:
-            raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
-        if not lease.is_held(world):
-            return {}
-        held = mirror.record(world)
-        report.build(world)
-        world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
-        return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
-
     def execute(self, context: Any) -> dict[str, Any]:
-        from kfr.load import extract, lease, watermark
+        from kfr.load import lease, report
 
         dag_run = context["dag_run"]
         states = context["ti"].get_task_states(
             dag_id=dag_run.dag_id, task_ids=[self.verified_by], run_ids=[dag_run.run_id]
         )
         verified = states.get(dag_run.run_id, {}).get(self.verified_by) == "success"
+        counts: dict[str, Any] = {}
         with self.world(context) as world:
-            if verified and not world.run.dry_run:
-                lease.check(world)  # what cannot be recorded is not green
-            counts = self.step(world)
-            if verified:
-                watermark.follow(world, extract.read(world))
+            if world.run.dry_run:
+                kept = report.keep(world, report.build(world, "dry run"))
+                context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
+                raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
+            if lease.is_held(world):
+                counts = _record(world, verified=verified)
+                kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))
+                context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
         if not verified:
             raise Fatal(
                 "The load is not verified, so this run is not green. What is proven is in the mirror. See the "
@@ -172,6 +164,17 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         for asset in self.outlets:
             context["outlet_events"][asset].extra = counts
         return counts
+
+
+def _record(world: "World", *, verified: bool) -> dict[str, Any]:
+    """Move the mirror to what is proven, and the watermark if all of it is."""
+    from kfr.load import extract, mirror, watermark
+
+    held = mirror.record(world)
+    if verified:
+        watermark.follow(world, extract.read(world))
+    world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
+    return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
 
 
 class KfrReleaseOperator(KfrStepOperator):
