@@ -14,7 +14,7 @@ NOTHING = "\u2013"  # where there is no value
 
 def page(template: str, *, script: str = "", **values: Any) -> str:
     """Fill a template in. `script` is our own and goes in as it is."""
-    style = Markup(_source("style.css"))  # noqa: S704 - our own file
+    style = Markup(source("style.css"))  # noqa: S704 - our own file
     return _environment().get_template(template).render(style=style, script=Markup(script), **values)  # noqa: S704
 
 
@@ -53,8 +53,10 @@ def _environment() -> Environment:
 
 
 @cache
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """One of our own files, as it is."""
     environment = _environment()
     if environment.loader is None:
         return ""
-    return environment.loader.get_source(environment, name)[0]
+    text: str = environment.loader.get_source(environment, name)[0]
+    return text
