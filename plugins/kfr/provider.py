@@ -24,7 +24,11 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _fields(),
             }
         ],
-        "extra-links": ["kfr.links.register.LeaseHolderLink"],
+        "extra-links": [
+            "kfr.links.register.LeaseHolderLink",
+            "kfr.links.page.PageLink",
+            "kfr.links.page.ReportLink",
+        ],
         "config": {"kfr": {"description": "How loads are run.", "options": _options()}},
     }
 

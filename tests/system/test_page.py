@@ -169,7 +169,9 @@ def test_an_open_page_follows_the_load_without_being_touched(running: dict[str, 
 
 def test_the_report_on_the_page_is_the_signed_one(seen: Seen, running: dict[str, Any]):
     run = {"dag_id": DAG, "run_id": running["run_id"]}
-    content, signature, certificate = (seen.get(f"/kfr/report.{e}", **run).content for e in ("json", "sig", "pem"))
+    content, signature, certificate = (
+        seen.get(f"/kfr/report.{e}", **run).content for e in ("json", "sig", "pem")
+    )
     signer = verify(content, Signed(signature=signature, certificate=certificate))
     assert signer.organisation_number == seen.installation.stand.fid
     assert json.loads(content)["outcome"] == "proven"

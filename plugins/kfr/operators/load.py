@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
+from kfr.links.page import PageLink, ReportLink
 from kfr.operators.pool import require_pool
 from kfr.operators.step import SHARE_WHILE_LOADING, KfrStepOperator
 from kfr.register.errors import ConfigurationError, Fatal
@@ -133,6 +134,8 @@ class KfrRecordMirrorOperator(KfrStepOperator):
 
     :param verified_by: task id of the verification of the same Dag.
     """
+
+    operator_extra_links = (PageLink(), ReportLink())
 
     def __init__(self, *, verified_by: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

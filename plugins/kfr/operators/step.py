@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
+from airflow.sdk import BaseOperator, BaseOperatorLink, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf
 
-from kfr.onboarding.institution import DEFAULT, Institution
+from kfr.links.page import PageLink
 from kfr.register.errors import Fatal, KfrError, Refused
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class KfrStepOperator(BaseOperator):
     """
 
     share = 1.0  # of the connection's request rate
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (PageLink(),)
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.configuration import conf
 
+from kfr.links.page import PageLink
 from kfr.links.register import LeaseHolderLink
 from kfr.operators.pool import POOL
 from kfr.operators.step import SHARE_WHILE_LOADING, SQL_FOLDER
@@ -26,7 +27,7 @@ class KfrAcquireSensor(BaseSensorOperator):
     :param first_load: whether the institution's state may be begun here.
     """
 
-    operator_extra_links = (LeaseHolderLink(),)
+    operator_extra_links = (LeaseHolderLink(), PageLink())
     holder: "Lease | None" = None  # who keeps this run waiting, for the link
 
     def __init__(
@@ -72,6 +73,8 @@ class KfrCompareSensor(BaseSensorOperator):
     Each poke is a stretch of minutes, from a checkpoint: a comparison of a million customers takes half a day.
     """
 
+    operator_extra_links = (PageLink(),)
+
     def __init__(self, *, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
         super().__init__(
             mode="reschedule",
@@ -95,6 +98,8 @@ class KfrArrivalsSensor(BaseSensorOperator):
 
     :param uploaded_by: task id of the mapped upload of the same Dag.
     """
+
+    operator_extra_links = (PageLink(),)
 
     def __init__(self, *, uploaded_by: str, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
         super().__init__(

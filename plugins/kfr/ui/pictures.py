@@ -13,6 +13,7 @@ from kfr.clock import OSLO
 from kfr.ui.templating import figure
 
 WIDTH = 960
+HALF = WIDTH // 2  # of pictures that stand side by side
 LEFT, RIGHT = 150, 110  # room for a file's name, and for what is said behind its bar
 ROW, BAR = 24, 14
 TICKS = 5
@@ -55,9 +56,9 @@ def bars(columns: Sequence[tuple[str, dict[str, int]]], names: Sequence[str]) ->
     """
     columns = columns[-MOST_BARS:]
     top = max((sum(values.get(n, 0) for n in names) for _, values in columns), default=0) or 1
-    step = (WIDTH - 60) / max(len(columns), 12)
+    step = (HALF - 60) / max(len(columns), 12)
     parts = [
-        Markup('<line class="grid" x1="50" x2="{0}" y1="{1}" y2="{1}"/>').format(WIDTH, BARS_HEIGHT),
+        Markup('<line class="grid" x1="50" x2="{0}" y1="{1}" y2="{1}"/>').format(HALF, BARS_HEIGHT),
         Markup('<text x="44" y="14" text-anchor="end">{}</text>').format(figure(top)),
         Markup('<text x="44" y="{}" text-anchor="end">0</text>').format(BARS_HEIGHT),
     ]
@@ -80,7 +81,7 @@ def bars(columns: Sequence[tuple[str, dict[str, int]]], names: Sequence[str]) ->
         end = round(50 + (len(columns) - 0.15) * step, 1)
         ending = Markup('<text x="{}" y="{}" text-anchor="end">{}</text>')
         parts.append(ending.format(end, BARS_HEIGHT + 16, columns[-1][0]))
-    return _svg(BARS_HEIGHT + 20, parts, "By run")
+    return _svg(BARS_HEIGHT + 20, parts, "By run", width=HALF)
 
 
 def legend(names: Sequence[str]) -> Markup:
@@ -97,13 +98,13 @@ def queue(counts: Sequence[tuple[str, int, str]]) -> Markup:
     parts = []
     for number, (name, count, colour) in enumerate(counts):
         y = 4 + number * ROW
-        wide = round((WIDTH / 2 - 200) * count / top, 1)
+        wide = round((HALF - 200) * count / top, 1)
         parts.append(Markup('<text class="strong" x="0" y="{}">{}</text>').format(y + 11, name))
-        parts.append(_rect("base", 110, y, WIDTH / 2 - 200, BAR))
+        parts.append(_rect("base", 110, y, HALF - 200, BAR))
         if count:
             parts.append(_rect(f"f-{colour}", 110, y, max(wide, 3), BAR))
-        parts.append(Markup('<text x="{}" y="{}">{}</text>').format(WIDTH / 2 - 80, y + 11, figure(count)))
-    return _svg(ROW * len(counts) + 4, parts, "Removals by state", width=WIDTH // 2)
+        parts.append(Markup('<text x="{}" y="{}">{}</text>').format(HALF - 80, y + 11, figure(count)))
+    return _svg(ROW * len(counts) + 4, parts, "Removals by state", width=HALF)
 
 
 def _file(file: dict[str, Any], y: float, now: float, x: Any) -> Markup:
