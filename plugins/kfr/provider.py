@@ -102,6 +102,9 @@ def _options() -> dict[str, Any]:
         "upstream_asset": of(
             "Name or uri of the asset after which kfr_periodic_load runs, instead of by cron.", "", "string"
         ),
+        "late_minutes": of(
+            "Minutes after which a scheduled kfr_periodic_load that is not over is late.", "120"
+        ),
         "reconcile_schedule": of("When kfr_reconcile runs: cron, in Norwegian time.", "0 10 * * 6", "string"),
         "compare_pause_seconds": of("Seconds between two stretches of look-ups in kfr_reconcile.", "30"),
         "approval_hours": of("How long an approval is waited for; then the run fails.", "12", "float"),

@@ -36,3 +36,10 @@ def base_url() -> str:
 
 def run_url(dag_id: str, run_id: str) -> str:
     return f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}/plugin/kfr-run"
+
+
+def task_url(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """A task's page, on which its log stands."""
+    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
+    run = f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
+    return f"{run}/tasks/{quote(task_id)}{mapped}"

@@ -36,7 +36,7 @@ def summarise(world: World, trouble: KfrError | None = None) -> dict[str, Any]:
         "dry_run": world.run.dry_run,
         "rows_per_second": world.settings.rows_per_second,
         "certificate_until": world.certificate.not_after.date().isoformat(),
-        "certificate_days": _days_left(world),
+        "certificate_days": days_left(world),
         "lease": asdict(holder) if holder and holder.held else None,
         "register": _register(world),
         "removals": _removals(world),
@@ -45,7 +45,8 @@ def summarise(world: World, trouble: KfrError | None = None) -> dict[str, Any]:
     }
 
 
-def _days_left(world: World) -> int:
+def days_left(world: World) -> int:
+    """Calendar days until the certificate ends."""
     return (oslo_date(world.certificate.not_after) - oslo_date(world.clock.now())).days
 
 

@@ -22,7 +22,17 @@ Approval = Literal["auto", "always", "never"]
 Scope = Literal["everyone", "interval"]
 CompareWith = Literal["mirror", "register"]
 
+LOADS = (
+    "kfr_initial_load",
+    "kfr_periodic_load",
+    "kfr_reconcile",
+)  # before the institution's name in a Dag id
 LOADING_GRACE_SECONDS = 3600  # how long after a file should have settled its witnesses are still awaited
+
+
+def is_load(dag_id: str) -> bool:
+    """Whether a Dag writes to the register, for whichever institution."""
+    return dag_id.partition("__")[0] in LOADS
 
 
 class MailNotSent(Retriable):

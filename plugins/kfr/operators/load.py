@@ -33,18 +33,10 @@ class KfrReadinessOperator(KfrStepOperator):
 
     def execute(self, context: Any) -> list[str]:
         from kfr.load.readiness import check
-        from kfr.onboarding.gate import MUST_BE_SAID, pass_gate
+        from kfr.notifications.cases import check_certificate
 
-        require_pool(context)
-        require_masking()
-        with self.world(context) as world:
-            institution = self.read_file(world)
-            if self.guide_task:
-                dag_run = context["dag_run"]
-                by = dag_run.triggering_user_name if dag_run.run_type == "manual" else None
-                reason = context["params"].get(MUST_BE_SAID) or ""
-                pass_gate(world, institution, self.guide_task, reason=reason, by=by)
-            return check(world)
+        check_certificate(world)
+        return check(world)
 
 
 class KfrExtractOperator(KfrStepOperator):
@@ -70,9 +62,11 @@ class KfrPlanOperator(KfrStepOperator):
 
     def execute(self, context: Any) -> list[str]:
         from kfr.load.planning import needs_person, plan
+        from kfr.notifications.cases import check_rejects
 
         with self.world(context) as world:
             result = plan(world, first_load=self.first_load)
+            check_rejects(world, result)
             context["ti"].xcom_push("plan", {**asdict(result), "needs_person": needs_person(world, result)})
             return result.labels
 
@@ -92,13 +86,17 @@ class KfrAnnounceOperator(KfrStepOperator):
     """Tell Bits first when over 100,000 relationships go in a day. A dry run ends here."""
 
     def step(self, world: "World") -> list[str]:
-        from kfr.load.confirmation import announce_volume, preview_volume
+        from kfr.load.confirmation import announce_volume
+        from kfr.notifications.cases import notice_sent
 
         if world.run.dry_run:
             for mail in preview_volume(world):
                 world.say(mail)
             raise AirflowSkipException("Dry run: nothing is sent. The plan is in the log and in XCom.")
-        return announce_volume(world)
+        days = announce_volume(world)
+        if days:
+            notice_sent(world, days)
+        return days
 
 
 class KfrRemoveEndedOperator(KfrStepOperator):
@@ -172,10 +170,13 @@ class KfrRecordMirrorOperator(KfrStepOperator):
 def _record(world: "World", *, verified: bool) -> dict[str, Any]:
     """Move the mirror to what is proven, and the watermark if all of it is."""
     from kfr.load import extract, mirror, watermark
+    from kfr.notifications.cases import check_removals, recovered
 
     held = mirror.record(world)
     if verified:
         watermark.follow(world, extract.read(world))
+        recovered(world)
+    check_removals(world)
     world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
     return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
 

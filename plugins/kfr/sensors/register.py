@@ -86,10 +86,15 @@ class KfrCompareSensor(BaseSensorOperator):
 
     def poke(self, context: Any) -> bool:
         from kfr.hooks.world import world_of
-        from kfr.load.reconciliation import compare
+        from kfr.load.reconciliation import compare, read
+        from kfr.notifications.cases import disagrees
 
         with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
-            return compare(world, full=context["params"]["full"], seconds=COMPARE_SECONDS)
+            over = compare(world, full=context["params"]["full"], seconds=COMPARE_SECONDS)
+            sampled = read(world)
+            if misses := sum(s.misses for s in sampled):
+                disagrees(world, misses, sum(s.sampled for s in sampled))
+            return over
 
 
 class KfrArrivalsSensor(BaseSensorOperator):

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from kfr.clock import SystemClock
 from kfr.load.report import Kept
-from kfr.ui.figures import LOADS, institution_of, kept_report, one_run, overview
+from kfr.ui.figures import institution_of, kept_report, one_run, overview
 from kfr.ui.page_view import page_values
 from kfr.ui.report_page import render
 from kfr.ui.run_view import RunView, report_address
@@ -70,7 +70,7 @@ def show_run(session: SessionDep, dag_id: str, run_id: str) -> Response:
 
 
 def _kept(session: SessionDep, dag_id: str, run_id: str) -> Kept:
-    found = kept_report(session, dag_id, run_id) if dag_id.partition("__")[0] in LOADS else None
+    found = kept_report(session, dag_id, run_id) if institution_of(dag_id) is not None else None
     if found is None:
         raise HTTPException(404, "This run has no report: it did not hold the register, or it is not over.")
     return Kept.from_text(found)

@@ -12,13 +12,13 @@ from typing import Any
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from kfr.load.report import XCOM_KEY as REPORT
 from kfr.load.summary import XCOM_KEY as STATUS
+from kfr.load.world import is_load
 
-LOADS = ("kfr_initial_load", "kfr_periodic_load", "kfr_reconcile")
 SHOWN_RUNS = 40
 FRESH_DAYS = 1  # a register that is right as of yesterday is fresh: the periodic load runs at night
 ACTIVE = ("queued", "running")
@@ -106,14 +106,14 @@ class Overview:
 
 def institution_of(dag_id: str) -> str | None:
     """The institution's name in a Dag id (empty for the first), None if it is no load."""
-    base, _, name = dag_id.partition("__")
-    return name if base in LOADS else None
+    return dag_id.partition("__")[2] if is_load(dag_id) else None
 
 
 def overview(session: Session, dag_ids: Collection[str], name: str = "") -> Overview:
     """The last runs of an institution, of those Dags that the reader may see."""
     mine = [dag_id for dag_id in dag_ids if institution_of(dag_id) == name]
-    newest = select(DagRun).where(DagRun.dag_id.in_(mine)).order_by(DagRun.run_after.desc()).limit(SHOWN_RUNS)
+    began = func.coalesce(DagRun.start_date, DagRun.queued_at, DagRun.run_after)
+    newest = select(DagRun).where(DagRun.dag_id.in_(mine)).order_by(began.desc()).limit(SHOWN_RUNS)
     return Overview(name=name, runs=_read(session, session.scalars(newest).all()))
 
 

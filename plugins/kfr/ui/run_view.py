@@ -37,7 +37,7 @@ WORST = (
     "failed", "up_for_retry", "awaiting_input", "running", "deferred", "up_for_reschedule", "queued", "scheduled",
     "upstream_failed", None, "skipped", "success",
 )  # fmt: skip
-KINDS = {"success": "good", "failed": "bad", "upstream_failed": "bad", "skipped": "", None: ""}
+KINDS = {"success": "good", "failed": "bad", "upstream_failed": "", "skipped": "", None: ""}
 NEEDS_LOOKING_AFTER = {"up_for_retry": "wait", "awaiting_input": "wait"}
 
 
