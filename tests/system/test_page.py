@@ -14,6 +14,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from kfr.register.signature import Signed, verify
+from tests.environment import MAIL_TO_ONCALL
+from tests.system.airflow_api import wait_until
 from tests.system.airflow_processes import SHORTEST_RESCHEDULE_SECONDS
 from tests.system.browser import CHROMIUM, chromium, open_page, picture, token_of
 from tests.system.installation import Installation, installation
@@ -31,6 +33,7 @@ OPTIONS = {
     "lease_seconds": SHORTEST_RESCHEDULE_SECONDS,
     "retry_seconds": 5,
     "retries": 1,
+    "late_minutes": 0,  # a scheduled run is late when it begins
 }
 AIRFLOW = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,reader:viewer,nobody:"}
 RUN_SECONDS = 420
@@ -56,6 +59,11 @@ class Seen:
     def get(self, path: str, user: str | None = "reader", **params: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
         return httpx.get(self.url + path, params=params, headers=headers, trust_env=False, timeout=60)
+
+    def alerts(self) -> list[str]:
+        """The subjects of the mails to who is on call."""
+        mails = [m for m in self.installation.mails() if m["recipients"] == [MAIL_TO_ONCALL]]
+        return [" ".join(m["subject"].split()) for m in mails]
 
     def shoot(self, name: str, path: str = "/kfr/", *, narrow: bool = False) -> str:
         """Take the page's picture, light and dark; return what a person reads on it."""
@@ -119,13 +127,22 @@ def running(seen: Seen, empty: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def failed(seen: Seen, running: dict[str, Any]) -> str:
+def late(seen: Seen, running: dict[str, Any]) -> list[str]:
+    """The subjects of the alerts of a scheduled load that is late, and then proven."""
+    api, dag = seen.installation.airflow.api, "kfr_periodic_load"
+    api.wait_for_dag(dag)
+    api.unpause(dag)
+    (run,) = wait_until("the scheduled run", lambda: api.runs(dag) or None, 60)
+    assert api.wait_for_run(dag, run["dag_run_id"], RUN_SECONDS) == "success"
+    return seen.alerts()
+
+
+@pytest.fixture(scope="module")
+def failed(seen: Seen, late: list[str]) -> str:
     """The register lets nobody in any more."""
     stand, api = seen.installation.stand, seen.installation.airflow.api
     fault = {"kind": "status", "operation": "look_up", "nth": 1, "times": 9999, "status": 403}
     httpx.post(f"{stand.url}/simulator/faults", json=fault, trust_env=False).raise_for_status()
-    api.wait_for_dag("kfr_periodic_load")
-    api.unpause("kfr_periodic_load")
     run_id = api.trigger("kfr_periodic_load")
     assert api.wait_for_run("kfr_periodic_load", run_id, RUN_SECONDS) == "failed"
     httpx.delete(f"{stand.url}/simulator/faults", trust_env=False).raise_for_status()
@@ -182,6 +199,18 @@ def test_a_failed_run_says_what_happened_and_what_to_do(failed: str):
     assert "This load has failed: AccessRefused" in failed
     assert "clear the failed task" in failed
     assert "Relationships proven" in failed
+
+
+def test_a_scheduled_load_that_is_late_is_told_of_and_that_it_is_proven_too(late: list[str]):
+    assert [s.split("] ")[1].split(" (")[0] for s in late] == [
+        "The periodic load is not proven in time",
+        "kfr_periodic_load is proven",
+    ]
+
+
+def test_a_failed_run_is_told_of_once(seen: Seen, late: list[str], failed: str):
+    (alert,) = seen.alerts()[len(late) :]
+    assert "kfr_periodic_load has failed, at check_readiness" in alert
 
 
 def test_airflow_s_own_pages_lead_to_it_and_back(seen: Seen, failed: str, running: dict[str, Any]):
