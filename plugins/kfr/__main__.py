@@ -1,7 +1,4 @@
-"""What a person does by hand: `python -m kfr sends`, `close-send`, `removals`, `mirror`, `report`.
-
-See docs/runbook.md.
-"""
+"""What a person does by hand: `python -m kfr --help` lists it. See docs/runbook.md."""
 
 import argparse
 import sys
@@ -45,11 +42,19 @@ def main() -> None:
     )
     check = commands.add_parser("verify-report", help="show that a report is as the institution signed it")
     check.add_argument("report", type=Path, help="report.json; its .sig and .pem lie beside it")
+    sql = commands.add_parser(
+        "check-sql", help="run the SQL files so that they give no row, and name what is wrong"
+    )
+    sql.add_argument("--sql", type=Path, default=Path("include/sql"), help="their folder")
+    sql.add_argument("--conn-id", default="kfr_warehouse", help="connection to the warehouse")
     for command in (sends, close, removals, mirror, report):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     options = parser.parse_args()
     if options.command == "verify-report":
         verify_report(options.report)
+        return
+    if options.command == "check-sql":
+        check_sql(options.conn_id, options.sql)
         return
     settings, staging = _institution(options.conn_id)
     if options.command == "sends":
@@ -160,6 +165,19 @@ def verify_report(path: Path) -> None:
         f"{signer.valid_from:%Y-%m-%d} to {signer.valid_until:%Y-%m-%d}. That the certificate is genuine its "
         "authority shows: see docs/runbook.md."
     )
+
+
+def check_sql(conn_id: str, folder: Path) -> None:
+    """Say of each SQL file whether it runs and gives what it must; end with an error if one does not."""
+    from kfr.clock import oslo_today
+    from kfr.hooks.warehouse import SqlWarehouse
+
+    flaws = 0
+    for file, flaw in SqlWarehouse(conn_id, folder).check(oslo_today(SystemClock())):
+        print(f"{file}: {flaw or 'right'}")  # noqa: T201
+        flaws += flaw is not None
+    if flaws:
+        raise SystemExit(f"{flaws} files are not right.")
 
 
 def _institution(conn_id: str) -> "tuple[Settings, Staging]":

@@ -1,6 +1,6 @@
 """What a person does by hand, as the runbook says: `python -m kfr`."""
 
-import json
+import shutil
 import sys
 from datetime import date
 from pathlib import Path
@@ -161,3 +161,15 @@ def test_a_report_is_written_with_its_signature_and_checked_by_anyone(
 def test_a_report_that_is_not_there_is_not_written(stand: Stand, monkeypatch):
     with pytest.raises(SystemExit, match="There is no report nothing"):
         call(monkeypatch, "report", "--run", "nothing")
+
+
+def test_the_sql_files_are_checked_and_a_wrong_one_ends_with_an_error(
+    stand: Stand, monkeypatch, capsys: Any, tmp_path: Path
+):
+    shutil.copytree(SQL_FOLDER, tmp_path / "sql")
+    call(monkeypatch, "check-sql", "--sql", str(tmp_path / "sql"))
+    assert "agreements.sql: right" in capsys.readouterr().out
+    (tmp_path / "sql" / "agreements.sql").write_text("SELECT nothing_like_it FROM agreements")
+    with pytest.raises(SystemExit, match="1 files are not right"):
+        call(monkeypatch, "check-sql", "--sql", str(tmp_path / "sql"))
+    assert "nothing_like_it" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from kfr.load.world import World
 from kfr.notifications.alerts import Alert, Severity, Topic
 from kfr.notifications.ledger import Ledger
 
+MANY_REJECTS = "many_rejects"  # code of the guard
 CERTIFICATE_DAYS = (7, 30, 60)  # told once at each
 CERTIFICATE_ACT_DAYS = 7
 REMOVALS_WAIT_AT_MOST = timedelta(days=1)
@@ -38,10 +39,9 @@ def quietly(tell: Callable[Concatenate[World, P], object]) -> Callable[Concatena
 
 @quietly
 def check_rejects(world: World, plan: Plan) -> None:
-    """More refused rows than the guard's limit; over when they are fewer."""
-    rows, rejected = sum(plan.fates.values()), plan.fates["rejected"]
-    limit, ledger = world.run.limits.reject_share, Ledger.of(world)
-    if rejected <= limit * rows:
+    """The guard on refused rows spoke; over when it does not."""
+    said, ledger = [f["message"] for f in plan.findings if f["code"] == MANY_REJECTS], Ledger.of(world)
+    if not said:
         ledger.over([Topic.REJECTS], "Refused rows are below the limit again.", _links(world))
         return
     ledger.open(
@@ -49,7 +49,7 @@ def check_rejects(world: World, plan: Plan) -> None:
             topic=Topic.REJECTS,
             cause="over the limit",
             severity=Severity.LOOK,
-            what=f"{rejected:,} of {rows:,} rows of the warehouse are refused, more than {limit:.1%}.",
+            what=said[0],
             means="customers whose only rows are refused are not registered; no customer with a refused row is "
             "removed. The others are not touched by it.",
             do="look at the reasons on the page; data stewards repair the rows in the source.",

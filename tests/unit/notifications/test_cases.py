@@ -13,6 +13,7 @@ from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.notifications import cases
 from kfr.notifications.alerts import RUNBOOK, anchor
+from kfr.relationships.guards import DEFAULT_LIMITS, _judge_rejects
 from tests.conftest import ROOT
 from tests.unit.stand import SQL_FOLDER, Stand
 
@@ -26,11 +27,13 @@ def world(stand: Stand) -> Iterator[World]:
 
 
 def plan(rejected: int, rows: int = 1000) -> Any:
-    return SimpleNamespace(fates={"added": rows - rejected, "rejected": rejected})
+    """What the guards make of so many refused rows."""
+    found = _judge_rejects(rows, rejected, DEFAULT_LIMITS)
+    return SimpleNamespace(findings=[{"code": f.code, "message": f.message} for f in found])
 
 
 def subjects(stand: Stand) -> list[str]:
-    return [mail.subject.split(" (")[0] for mail in stand.simulator.mails]
+    return [mail.subject.strip().split(" (")[0] for mail in stand.simulator.mails]
 
 
 def test_rejects_are_told_of_when_they_pass_the_limit_and_when_they_are_below_it_again(
@@ -39,7 +42,7 @@ def test_rejects_are_told_of_when_they_pass_the_limit_and_when_they_are_below_it
     for rejected in (10, 11, 500, 10, 9):  # the limit is 1 %, and what equals it passes
         cases.check_rejects(world, plan(rejected))
     assert subjects(stand) == [
-        "[KFR, look into it] 11 of 1,000 rows of the warehouse are refused, more than 1.0%",
+        "[KFR, look into it] 11 of 1000 rows were refused, over 1 %",
         "[KFR, over] Refused rows are below the limit again",
     ]
 

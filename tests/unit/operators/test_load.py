@@ -166,7 +166,7 @@ def test_refused_rows_over_the_limit_are_told_of_by_the_plan(stand: Stand):
     take_lease(stand)
     operator(load.KfrExtractOperator).execute(stand.context())
     operator(load.KfrPlanOperator, first_load=True).execute(stand.context())
-    assert [m.subject.split("] ")[1][:6] for m in stand.simulator.mails] == ["1 of 6"]
+    assert [m.subject.split("] ")[1][:11] for m in stand.simulator.mails] == ["1 of 6 rows"]
 
 
 def test_who_is_to_approve_is_told_and_that_it_was_done(stand: Stand):
