@@ -72,11 +72,10 @@ class Place:
         Of two processes one succeeds. On an object store both may, if they ask within the same moment.
         """
         path = self._folder / name
-        if path.exists():
-            return False
         if not isinstance(path, Path):
-            self.write_json(name, value)
-            return True
+            if absent := not path.exists():
+                self.write_json(name, value)
+            return absent
         own = f"{name}.{uuid4().hex}.tmp"
         sealed = self._seal.close(_as_json(value), f"{self.scope}/{name}")
         _replace(self._folder / own, sealed)

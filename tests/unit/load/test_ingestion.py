@@ -240,7 +240,9 @@ def test_waiting_says_once_a_minute_how_far_it_is_and_until_when(load):
 def test_waiting_for_a_file_that_does_not_appear_says_what_is_missing(planned):
     planned.fault(FaultKind.FILE_DROPPED)
     said: list[str] = []
+    began = planned.world.now
     planned.wait(upload.upload(planned.world, "0001"), said.append)
+    assert len(said) <= (planned.world.now - began) / SAID_EVERY_SECONDS + 1
     assert re.search(r"should be loaded since \d\d:\d\d:\d\d.*0 of 20 witnesses found", said[-1]), said
 
 

@@ -189,6 +189,16 @@ def test_a_file_is_created_once_by_whoever_is_first(folder: Path, place: Place):
     assert len(files_of(folder)) == 1
 
 
+def test_on_an_object_store_a_file_that_is_there_is_not_created_either():
+    from kfr.hooks.kfr import staging_root
+    from kfr.load.sealing import Seal
+
+    place = Place(staging_root("memory://kfr/created"), Seal(bytes(32)), "test/312345676/state")
+    assert [place.create_json("alerts/load", 1), place.create_json("alerts/load", 2)] == [True, False]
+    assert place.read_json("alerts/load") == 1
+    place.remove_all()
+
+
 def test_a_file_that_is_there_is_not_created(place: Place):
     place.write_json("alerts/load", 1)
     assert not place.create_json("alerts/load", 2)

@@ -2,6 +2,7 @@ import json
 import re
 
 from kfr.load import extract, planning, removal, upload, verification, watermark
+from kfr.load.ingestion import record_proof
 from kfr.load.summary import summarise
 from kfr.register.errors import AccessRefused
 from kfr.relationships.packing import text_of
@@ -38,6 +39,8 @@ def test_a_load_is_followed_from_plan_to_proof(load: OneLoad):
     assert summarise(load.world)["open"]["unproven"] == 1
 
     loading = load.wait(files)
+    record_proof(load.world.journal, loading.proven, load.world.now)
+    assert summarise(load.world)["run"]["files"][0]["status"] == "proven"  # before the task has come back
     upload.finish(load.world, "0001", loading.proven, loading.late)
     load.send("0002")
     load.join(2, days_ago=0)
