@@ -27,7 +27,7 @@ def alert_retry(context: Any) -> None:
 
 
 async def alert_late(context: Any = None, kfr_conn_id: str = "kfr_default") -> None:
-    """The deadline of a scheduled run has passed; called in the triggerer."""
+    """The deadline of a scheduled run has passed; called in the triggerer, with the run as the REST API has it."""
     from asgiref.sync import sync_to_async
 
     run = (context or {}).get("dag_run") or {}
@@ -52,7 +52,7 @@ def _tell_of_failure(context: Any) -> None:
 
 def _tell_of_lateness(run: dict[str, Any], kfr_conn_id: str) -> None:
     try:
-        ledger = _ledger(kfr_conn_id, run["dag_id"], run["run_id"])
+        ledger = _ledger(kfr_conn_id, run["dag_id"], run["dag_run_id"])
         if ledger is not None and not _told_already(ledger):
             ledger.open(_lateness(run, ledger.standing))
     except Exception as error:  # noqa: BLE001 - see alert_failure
@@ -79,7 +79,7 @@ def _lateness(run: dict[str, Any], standing: str) -> "Alert":
         do="open the page: it says what the run waits for. A run that waits for another load or for a file goes "
         "on by itself; one that waits for a person does not.",
         section="The load is late",
-        links=(("page", run_url(run["dag_id"], run["run_id"])),),
+        links=(("page", run_url(run["dag_id"], run["dag_run_id"])),),
     )
 
 

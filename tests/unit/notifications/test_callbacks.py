@@ -147,7 +147,7 @@ def test_without_the_connection_the_first_failed_task_tells_and_no_other(
 
 
 def late(stand: Stand, run_type: str = "scheduled") -> None:
-    run = {"dag_id": "kfr_periodic_load", "run_id": "scheduled__1", "run_type": run_type}
+    run = {"dag_id": "kfr_periodic_load", "dag_run_id": "scheduled__1", "run_type": run_type}
     asyncio.run(alert_late(context={"dag_run": run, "deadline": {}}, kfr_conn_id="kfr_default"))
 
 
