@@ -35,33 +35,20 @@ from kfr.operators.load import (
 from kfr.operators.params import PERIODIC_PARAMS, Tag, params_of
 from kfr.operators.pool import POOL
 from kfr.operators.schedule import periodic_deadline, periodic_schedule
-from kfr.operators.step import FILES_AT_ONCE, retrying
+from kfr.operators.step import FILES_AT_ONCE, defaults_of
 from kfr.operators.upload import KfrBatchFileOperator, KfrCloseAdditionsOperator
 from kfr.sensors.register import KfrAcquireSensor
 
 INCLUDE = Path(__file__).resolve().parent.parent / "include"
 
 
-@dag(
-    dag_id="kfr_periodic_load",
-    dag_display_name="KFR: periodic load (A-8)",
-    doc_md=__doc__,
-    schedule=periodic_schedule(),
-    start_date=datetime(2026, 1, 1, tzinfo=OSLO),
-    catchup=False,
-    deadline=periodic_deadline(),
-    max_active_runs=1,
-    params=PERIODIC_PARAMS,
-    tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],
-    default_args={"owner": "kfr", **retrying()},
-)
-def kfr_periodic_load() -> None:
-    ready = KfrReadinessOperator(task_id="check_readiness", sql_folder=SQL)
-    acquire = KfrAcquireSensor(task_id="acquire_register", sql_folder=SQL).as_setup()  # type: ignore[no-untyped-call]
-    extract = KfrExtractOperator(task_id="extract_relationships", sql_folder=SQL)
-    plan = KfrPlanOperator(task_id="plan_changes", sql_folder=SQL)
-    announce = KfrAnnounceOperator(task_id="announce_volume", sql_folder=SQL)
-    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes", sql_folder=SQL)
+def kfr_periodic_load(institution: Institution) -> None:
+    ready = KfrReadinessOperator(task_id="check_readiness")
+    acquire = KfrAcquireSensor(task_id="acquire_register").as_setup()  # type: ignore[no-untyped-call]
+    extract = KfrExtractOperator(task_id="extract_relationships")
+    plan = KfrPlanOperator(task_id="plan_changes")
+    announce = KfrAnnounceOperator(task_id="announce_volume")
+    approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
     upload = KfrBatchFileOperator.partial(
         task_id="upload_batch_file",
         map_index_template="{{ file }}",
@@ -100,6 +87,7 @@ for institution in institutions(INCLUDE):
         schedule=periodic_schedule(),
         start_date=datetime(2026, 1, 1, tzinfo=OSLO),
         catchup=False,
+        deadline=periodic_deadline(institution.kfr_conn_id),
         max_active_runs=1,
         params=params_of(institution, PERIODIC_PARAMS),
         tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],

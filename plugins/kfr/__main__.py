@@ -1,4 +1,4 @@
-"""What a person does by hand: `python -m kfr --help` lists it. See docs/runbook.md."""
+"""What a person does by hand, as docs/runbook.md says: `python -m kfr --help` lists it."""
 
 import argparse
 import sys
@@ -47,7 +47,7 @@ def main() -> None:
     )
     sql.add_argument("--sql", type=Path, default=Path("include/sql"), help="their folder")
     sql.add_argument("--conn-id", default="kfr_warehouse", help="connection to the warehouse")
-    for command in (sends, close, removals, mirror, report):
+    for command in (sends, close, removals, rejects, mirror, report):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     options = parser.parse_args()
     if options.command == "verify-report":
@@ -65,6 +65,8 @@ def main() -> None:
         count_removals(staging)
     elif options.command == "report":
         write_report(staging, options.run, options.to)
+    elif options.command == "rejects":
+        list_rejects(staging, retry=options.retry)
     else:
         write_mirror(staging, options.version)
 

@@ -143,7 +143,7 @@ class Institution:
         self.largest[run.key] = run.max_batch_bytes
         return World(
             settings=self.settings,
-            clock=self.clock,
+            clock=self.own_clock,
             certificate=self.certificate,
             register=self._register,
             warehouse=self.warehouse,

@@ -1,5 +1,6 @@
 """What a person does by hand, as the runbook says: `python -m kfr`."""
 
+import json
 import shutil
 import sys
 from datetime import date

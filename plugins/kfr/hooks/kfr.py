@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from kfr.register.errors import KfrError, Retriable
 
 if TYPE_CHECKING:
+    from kfr.clock import Clock
     from kfr.register.certificate import EnterpriseCertificate
     from kfr.register.client import AsyncRegisterClient, RegisterClient
     from kfr.register.maskinporten import TokenSource
@@ -90,7 +91,7 @@ class KfrHook(BaseHook):
         from kfr.clock import SystemClock
         from kfr.register.maskinporten import SCOPE
 
-        _tokens(self.settings, SystemClock()).token()
+        tokens_of(self.settings, SystemClock()).token()
         return f"given, scope {SCOPE}"
 
     def _check_register(self) -> str:
@@ -137,8 +138,8 @@ def async_client_of(settings: "Settings", share: float) -> "AsyncRegisterClient"
     )
 
 
-def certificate_of(settings: "Settings", clock: Any) -> "EnterpriseCertificate":
-    """The institution's certificate and key; CertificateError says what is wrong with them."""
+def certificate_of(settings: "Settings", clock: "Clock") -> "EnterpriseCertificate":
+    """The enterprise certificate of a connection; CertificateError names what is wrong with it."""
     from kfr.register.certificate import load_keystore
 
     return load_keystore(
@@ -150,7 +151,8 @@ def certificate_of(settings: "Settings", clock: Any) -> "EnterpriseCertificate":
     )
 
 
-def _tokens(settings: "Settings", clock: Any) -> Any:
+def tokens_of(settings: "Settings", clock: "Clock") -> "TokenSource":
+    """Tokens for a connection's institution."""
     from kfr.register.maskinporten import TokenSource
 
     return TokenSource(settings, certificate_of(settings, clock), clock)

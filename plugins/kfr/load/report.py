@@ -9,6 +9,7 @@ from typing import Any, Literal
 from kfr.clock import OSLO
 from kfr.load import arrivals, extract, lease, mirror, planning, verification
 from kfr.load.journal import Send, Single
+from kfr.load.papers import CONFIRMATION, NOTICE, Language, Mail, write_mail
 from kfr.load.planning import Plan
 from kfr.load.staging import Place
 from kfr.load.world import World
@@ -109,29 +110,16 @@ def notice(world: World, plan: Plan, day: str, language: Language = "no") -> Mai
 def confirmation(world: World, language: Language = "no") -> Mail:
     """D-4: all relationships are loaded and checked."""
     proof = verification.read(world)
-    files = [f for f in _files(world, planning.read(world)) if f["status"] not in ("not proven", "not sent")]
-    sampled = sum(s.sampled for s in proof.strata)
-    certainty = (
-        "Alle er kontrollert ved oppslag."
-        if proof.wrong_at_most == 0
-        else f"Ingen avvik i stikkprøven betyr med 95 % sikkerhet at høyst {_number(proof.wrong_at_most)} "
-        "kundeforhold kan være feil."
-    )
-    return Mail(
-        subject=f"D-4: Kundeforhold er lastet inn, org.nr. {world.settings.fid}",
-        text=f"""Hei,
-
-Vi bekrefter at alle kundeforhold er lastet inn i Kundeforholdsregisteret (oppgave D-3).
-
-Organisasjonsnummer: {world.settings.fid}
-Miljø: {_environment(world)}
-Kundeforhold lastet inn: {_number(proof.holds)}
-Filer: {len(files)}
-Kontrollert ved oppslag: {_number(sampled)}, avvik etter retting: 0. {certainty}
-
-Denne meldingen er sendt automatisk da kontrollen var ferdig.
-""",
-    )
+    files = _files(world, planning.read(world))
+    values = {
+        "fid": world.settings.fid,
+        "environment": _environment(world, language),
+        "loaded": _number(proof.holds),
+        "files": len([f for f in files if f["status"] not in ("not proven", "not sent")]),
+        "sampled": _number(sum(stratum.sampled for stratum in proof.strata)),
+        "wrong_at_most": _number(proof.wrong_at_most) if proof.wrong_at_most else "",
+    }
+    return write_mail(world.papers, CONFIRMATION, language, values)
 
 
 def table(report: dict[str, Any]) -> list[tuple[str, str]]:

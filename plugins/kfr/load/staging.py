@@ -78,7 +78,7 @@ class Place:
             return absent
         own = f"{name}.{uuid4().hex}.tmp"
         sealed = self._seal.close(_as_json(value), f"{self.scope}/{name}")
-        _replace(self._folder / own, sealed)
+        _replace(self._folder / own, [sealed])
         try:
             path.hardlink_to(self._folder / own)
         except FileExistsError:
@@ -169,6 +169,7 @@ def _as_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
+@lru_cache
 def run_key(dag_id: str, run_id: str) -> str:
     """A folder name for a run: a run id holds `:` and `+`, and two must never meet in one folder."""
     plain = re.sub(r"[^A-Za-z0-9-]+", "-", f"{dag_id}-{run_id}")[:80].strip("-")

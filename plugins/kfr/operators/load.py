@@ -34,9 +34,19 @@ class KfrReadinessOperator(KfrStepOperator):
     def execute(self, context: Any) -> list[str]:
         from kfr.load.readiness import check
         from kfr.notifications.cases import check_certificate
+        from kfr.onboarding.gate import MUST_BE_SAID, pass_gate
 
-        check_certificate(world)
-        return check(world)
+        require_pool(context)
+        require_masking()
+        with self.world(context) as world:
+            institution = self.read_file(world)
+            if self.guide_task:
+                dag_run = context["dag_run"]
+                by = dag_run.triggering_user_name if dag_run.run_type == "manual" else None
+                reason = context["params"].get(MUST_BE_SAID) or ""
+                pass_gate(world, institution, self.guide_task, reason=reason, by=by)
+            check_certificate(world)
+            return check(world)
 
 
 class KfrExtractOperator(KfrStepOperator):
@@ -86,7 +96,7 @@ class KfrAnnounceOperator(KfrStepOperator):
     """Tell Bits first when over 100,000 relationships go in a day. A dry run ends here."""
 
     def step(self, world: "World") -> list[str]:
-        from kfr.load.confirmation import announce_volume
+        from kfr.load.confirmation import announce_volume, preview_volume
         from kfr.notifications.cases import notice_sent
 
         if world.run.dry_run:
@@ -153,6 +163,8 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 kept = report.keep(world, report.build(world, "dry run"))
                 context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
                 raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
+            if verified:
+                lease.check(world)  # what cannot be recorded is not green
             if lease.is_held(world):
                 counts = _record(world, verified=verified)
                 kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))

@@ -26,7 +26,9 @@ WHAT, WHOM, APPROVAL, WHERE = (
     "Connections",
 )
 
-FIRST_LOAD_PARAMS = {
+NO_IDENTIFIER = r"^(?![\s\S]*\d{9})[\s\S]*$"
+
+LOAD_PARAMS = {
     "as_of": Param(
         None,
         type=["null", "string"],

@@ -12,6 +12,7 @@ from airflow.sdk.configuration import conf
 
 from kfr.links.page import PageLink
 from kfr.notifications.callbacks import alert_failure, alert_retry
+from kfr.onboarding.institution import DEFAULT, Institution
 from kfr.register.errors import Fatal, KfrError, Refused
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from kfr.load.report import Kept, build, keep, notice, table
 from kfr.register.errors import OutcomeUnknown
 from kfr.register.signature import verify
 from kfr.relationships.packing import text_of
-from tests.faults.institution import Agreement
+from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 

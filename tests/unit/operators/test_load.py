@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from kfr.hooks.world import world_of
 from kfr.load import lease, mirror, planning
+from kfr.load.lease import LeaseLost
 from kfr.load.report import XCOM_KEY as REPORT
 from kfr.load.report import Kept
 from kfr.load.summary import XCOM_KEY as STATUS
