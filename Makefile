@@ -6,11 +6,13 @@
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
 #   make ui                              Airflow's own UI with everything in place
+#   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
 
 PYTHON ?= python3
 N ?= 200
 SEED ?= 1
+CONN ?= kfr_warehouse
 PROCESSES ?= 1
 VERBOSE ?=
 DEFECT ?=
@@ -29,7 +31,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults ui lock clean
+.PHONY: help setup demo test lint bench faults ui check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,6 +58,9 @@ faults: setup
 
 ui: setup
 	@$(RUN) -m tests.system.ui
+
+check-sql: setup
+	@$(RUN) -m kfr check-sql --conn-id $(CONN)
 
 lock: $(VENV_READY)
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

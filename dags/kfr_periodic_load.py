@@ -34,7 +34,7 @@ from kfr.operators.load import (
 )
 from kfr.operators.params import PERIODIC_PARAMS, Tag, params_of
 from kfr.operators.pool import POOL
-from kfr.operators.schedule import periodic_schedule
+from kfr.operators.schedule import periodic_deadline, periodic_schedule
 from kfr.operators.step import FILES_AT_ONCE, defaults_of
 from kfr.operators.upload import KfrBatchFileOperator, KfrCloseAdditionsOperator
 from kfr.sensors.register import KfrAcquireSensor
@@ -87,6 +87,7 @@ for institution in institutions(INCLUDE):
         schedule=periodic_schedule(),
         start_date=datetime(2026, 1, 1, tzinfo=OSLO),
         catchup=False,
+        deadline=periodic_deadline(institution.kfr_conn_id),
         max_active_runs=1,
         params=params_of(institution, PERIODIC_PARAMS),
         tags=[Tag.KFR, Tag.PII, Tag.IMPACT_HIGH],

@@ -4,8 +4,10 @@ import argparse
 import csv
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kfr.clock import OSLO, SystemClock
@@ -17,6 +19,34 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Read the arguments and do what they say."""
+    options = _parse()
+    if options.command == "verify-report":
+        verify_report(options.report)
+    elif options.command == "check-sql":
+        check_sql(options.conn_id, options.sql)
+    else:
+        _do(options, *_institution(options.conn_id))
+
+
+def _do(options: argparse.Namespace, settings: "Settings", staging: "Staging") -> None:
+    """Do what needs the institution's state."""
+    commands: dict[str, Callable[[], None]] = {
+        "sends": lambda: list_sends(settings, staging),
+        "close-send": lambda: close_send(staging, options.send, options.reason),
+        "removals": lambda: count_removals(staging),
+        "mirror": lambda: write_mirror(staging, options.version),
+        "report": lambda: write_report(staging, options.run, options.to),
+        "rejects": lambda: (
+            retry_refused(staging)
+            if options.retry
+            else show_rejects(staging, options.run, identifiers=options.identifiers)
+        ),
+        "rotate-key": lambda: rotate_key(settings, staging, sys.stdin.readline()),
+    }
+    commands[options.command]()
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m kfr", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     sends = commands.add_parser("sends", help="list the files that may still be loading")
@@ -39,24 +69,21 @@ def main() -> None:
     rotate = commands.add_parser(
         "rotate-key", help="seal everything under the connection's new key; the old one on standard input"
     )
-    for command in (sends, close, removals, mirror, rejects, rotate):
+    report = commands.add_parser("report", help="list the kept reports, or write one with its signature")
+    report.add_argument("--run", help="its key, as the list has it")
+    report.add_argument(
+        "--to", type=Path, default=Path(), help="folder to write to; the current one if not given"
+    )
+    check = commands.add_parser("verify-report", help="show that a report is as the institution signed it")
+    check.add_argument("report", type=Path, help="report.json; its .sig and .pem lie beside it")
+    sql = commands.add_parser(
+        "check-sql", help="run the SQL files so that they give no row, and name what is wrong"
+    )
+    sql.add_argument("--sql", type=Path, default=Path("include/sql"), help="their folder")
+    sql.add_argument("--conn-id", default="kfr_warehouse", help="connection to the warehouse")
+    for command in (sends, close, removals, mirror, rejects, rotate, report):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
-    options = parser.parse_args()
-    settings, staging = _institution(options.conn_id)
-    if options.command == "sends":
-        list_sends(settings, staging)
-    elif options.command == "close-send":
-        close_send(staging, options.send, options.reason)
-    elif options.command == "removals":
-        count_removals(staging)
-    elif options.command == "mirror":
-        write_mirror(staging, options.version)
-    elif options.command == "rejects" and options.retry:
-        retry_refused(staging)
-    elif options.command == "rejects":
-        show_rejects(staging, options.run, identifiers=options.identifiers)
-    else:
-        rotate_key(settings, staging, sys.stdin.readline())
+    return parser.parse_args()
 
 
 def list_sends(settings: "Settings", staging: "Staging") -> None:
@@ -145,6 +172,64 @@ def rotate_key(settings: "Settings", staging: "Staging", old: str) -> None:
         f"{done.sealed:,} files are sealed under the connection's key; {done.removed:,} staged files of runs that "
         "did not end are removed."
     )
+
+
+def write_report(staging: "Staging", run: str | None, folder: Path) -> None:
+    """Write `<run>.json`, `.sig`, `.pem` and `.html`; without a run print the keys of those that are kept."""
+    import json
+
+    from kfr.load import report
+    from kfr.ui.report_page import render
+
+    if run is None:
+        print("\n".join(report.names(staging.state)))  # noqa: T201
+        return
+    if run not in report.names(staging.state):
+        raise SystemExit(f"There is no report {run}. `python -m kfr report` lists them.")
+    kept = report.read(staging.state, run)
+    contents = {
+        "json": kept.content,
+        "sig": kept.signed.signature,
+        "pem": kept.signed.certificate,
+        "html": render(json.loads(kept.content)).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, content in contents.items():
+        (folder / f"{run}.{ending}").write_bytes(content)
+    print(f"Written: {folder / run}.json, .sig, .pem, .html")  # noqa: T201
+
+
+def verify_report(path: Path) -> None:
+    """Say who signed a report; end with an error if it is not as it was signed."""
+    from kfr.register.signature import SignatureWrong, Signed, verify
+
+    try:
+        signed = Signed(
+            signature=path.with_suffix(".sig").read_bytes(), certificate=path.with_suffix(".pem").read_bytes()
+        )
+        signer = verify(path.read_bytes(), signed)
+    except FileNotFoundError as missing:
+        raise SystemExit(f"{missing.filename} is missing: .json, .sig and .pem belong together.") from None
+    except SignatureWrong as wrong:
+        raise SystemExit(str(wrong)) from None
+    print(  # noqa: T201
+        f"Right: signed by organisation {signer.organisation_number}, certificate of {signer.issuer}, valid "
+        f"{signer.valid_from:%Y-%m-%d} to {signer.valid_until:%Y-%m-%d}. That the certificate is genuine its "
+        "authority shows: see docs/runbook.md."
+    )
+
+
+def check_sql(conn_id: str, folder: Path) -> None:
+    """Say of each SQL file whether it runs and gives what it must; end with an error if one does not."""
+    from kfr.clock import oslo_today
+    from kfr.hooks.warehouse import SqlWarehouse
+
+    flaws = 0
+    for file, flaw in SqlWarehouse(conn_id, folder).check(oslo_today(SystemClock())):
+        print(f"{file}: {flaw or 'right'}")  # noqa: T201
+        flaws += flaw is not None
+    if flaws:
+        raise SystemExit(f"{flaws} files are not right.")
 
 
 def _institution(conn_id: str) -> "tuple[Settings, Staging]":

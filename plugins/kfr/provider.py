@@ -24,7 +24,11 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _fields(),
             }
         ],
-        "extra-links": ["kfr.links.register.LeaseHolderLink"],
+        "extra-links": [
+            "kfr.links.register.LeaseHolderLink",
+            "kfr.links.page.PageLink",
+            "kfr.links.page.ReportLink",
+        ],
         "config": {"kfr": {"description": "How loads are run.", "options": _options()}},
     }
 
@@ -97,6 +101,9 @@ def _options() -> dict[str, Any]:
         ),
         "upstream_asset": of(
             "Name or uri of the asset after which kfr_periodic_load runs, instead of by cron.", "", "string"
+        ),
+        "late_minutes": of(
+            "Minutes after which a scheduled kfr_periodic_load that is not over is late.", "120"
         ),
         "reconcile_schedule": of("When kfr_reconcile runs: cron, in Norwegian time.", "0 10 * * 6", "string"),
         "compare_pause_seconds": of("Seconds between two stretches of look-ups in kfr_reconcile.", "30"),

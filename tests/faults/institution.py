@@ -143,6 +143,7 @@ class Institution:
         return World(
             settings=self.settings,
             clock=self.own_clock,
+            certificate=self.certificate,
             register=self._register,
             warehouse=self.warehouse,
             staging=self.staging(),

@@ -73,8 +73,9 @@ def installation(
     fields: Mapping[str, Any],
     options: Mapping[str, Any],
     lifetime: float = 1200,
+    airflow: Mapping[str, str] | None = None,
 ) -> Iterator[Installation]:
-    """Start everything in `folder`, and end it all."""
+    """Start everything in `folder`, and end it all; `airflow` adds settings of Airflow's own."""
     made = generate(relationships, seed, oslo_today(SystemClock()))
     with (
         postgres.running() as server,
@@ -96,9 +97,9 @@ def installation(
             dags=environment.ROOT / "dags",
             plugins=environment.ROOT / "plugins",
             database=metadata,
-            env=env,
+            env={**env, **(airflow or {})},
             pools=environment.POOLS,
-        ) as airflow:
+        ) as running:
             yield Installation(
-                airflow=airflow, stand=stand, generated=made, warehouse=warehouse, metadata=metadata
+                airflow=running, stand=stand, generated=made, warehouse=warehouse, metadata=metadata
             )

@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import os
+import shutil
 import sys
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from kfr.load.journal import Journal, Outcome, Send, Witness
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import Staging
 from kfr.relationships.packing import day_number, pack, text_of
-from tests.unit.stand import Stand
+from tests.unit.stand import SQL_FOLDER, Stand
 
 CUSTOMER = 1_898_228_475
 
@@ -199,3 +201,51 @@ def test_a_key_that_is_not_the_old_one_changes_nothing_and_is_not_shown(
         call(monkeypatch, "rotate-key")
     assert not given or given not in str(refusal.value)
     assert stand.staging.state.read("mirror") == b"x"
+
+
+@pytest.fixture
+def report_of_a_run(stand: Stand) -> str:
+    """A kept report, as a load leaves it; its run's key."""
+    from kfr.hooks.world import world_of
+    from kfr.load import lease, report
+
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        lease.acquire(world, finished=lambda _: False, heartbeat_seconds=1, first_load=True)
+        report.keep(world, report.build(world, "not proven"))
+        return world.run.key
+
+
+def test_a_report_is_written_with_its_signature_and_checked_by_anyone(
+    stand: Stand, report_of_a_run: str, monkeypatch, capsys: Any, tmp_path: Path
+):
+    call(monkeypatch, "report")
+    assert capsys.readouterr().out.split() == [report_of_a_run]
+    call(monkeypatch, "report", "--run", report_of_a_run, "--to", str(tmp_path / "out"))
+    written = tmp_path / "out" / f"{report_of_a_run}.json"
+    assert "not proven" in written.with_suffix(".html").read_text()
+    monkeypatch.delenv("AIRFLOW_CONN_KFR_DEFAULT")  # an auditor has no connection
+    call(monkeypatch, "verify-report", str(written))
+    assert f"Right: signed by organisation {stand.simulator.fid}" in capsys.readouterr().out
+    written.write_text(written.read_text().replace("not proven", "proven"))
+    with pytest.raises(SystemExit, match="the file was changed"):
+        call(monkeypatch, "verify-report", str(written))
+    written.with_suffix(".sig").unlink()
+    with pytest.raises(SystemExit, match=r"\.sig is missing"):
+        call(monkeypatch, "verify-report", str(written))
+
+
+def test_a_report_that_is_not_there_is_not_written(stand: Stand, monkeypatch):
+    with pytest.raises(SystemExit, match="There is no report nothing"):
+        call(monkeypatch, "report", "--run", "nothing")
+
+
+def test_the_sql_files_are_checked_and_a_wrong_one_ends_with_an_error(
+    stand: Stand, monkeypatch, capsys: Any, tmp_path: Path
+):
+    shutil.copytree(SQL_FOLDER, tmp_path / "sql")
+    call(monkeypatch, "check-sql", "--sql", str(tmp_path / "sql"))
+    assert "agreements.sql: right" in capsys.readouterr().out
+    (tmp_path / "sql" / "agreements.sql").write_text("SELECT nothing_like_it FROM agreements")
+    with pytest.raises(SystemExit, match="1 files are not right"):
+        call(monkeypatch, "check-sql", "--sql", str(tmp_path / "sql"))
+    assert "nothing_like_it" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The warehouse behind an Airflow connection: the institution's own SQL, read as Arrow from one snapshot."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 
 from kfr.load.warehouse import Snapshot, WarehouseError
-from kfr.register.errors import ConfigurationError
+from kfr.register.errors import ConfigurationError, KfrError
 
 if TYPE_CHECKING:  # importing these costs more than a Dag file may
     import pyarrow as pa
@@ -24,6 +25,7 @@ AGREEMENTS_OF = "agreements_of.sql"
 QUEUED_REMOVALS = "queued_removals.sql"
 REMOVAL_RESULTS = "removal_results.sql"
 
+NOBODY = "00000000000"  # no customer has it
 MAX_PARAMETERS = 1_000  # Oracle's longest IN list; SQL Server binds 2,100, PostgreSQL 65,535
 
 
@@ -97,6 +99,35 @@ class SqlWarehouse:
         sql = self._render(REMOVAL_RESULTS, result=result, customer_id=customer_id)
         if sql.strip():
             write(self._conn_id, REMOVAL_RESULTS, sql, [(said, customer) for customer, said in results])
+
+    def check(self, day: date) -> Iterator[tuple[str, str | None]]:
+        """Run each statement so that it gives no row; for each file what is wrong with it, or None.
+
+        Shown to the person who edits the files, so the database's own words are told: with no row read, they can
+        quote nothing but the statement. What looks like an identifier is left out all the same.
+        """
+        days = {"as_of": day, "from_date": day, "to_date": day}
+        for file in (AGREEMENTS, COUNT_AGREEMENTS, CHANGED_AGREEMENTS, AGREEMENTS_OF, QUEUED_REMOVALS):
+            try:
+                self._check(file, days)
+            except KfrError as error:
+                words = str(error.__context__).strip().splitlines() if error.__context__ else []
+                quoted = f" The database says: {words[0]}" if words else ""
+                yield file, re.sub(r"\d{6,}", "…", f"{error.args[0]}{quoted}")
+            else:
+                yield file, None
+
+    def _check(self, file: str, days: dict[str, date]) -> None:
+        with self._reader() as reader:
+            wanted = days if file != AGREEMENTS_OF else {"customer_ids": reader.placeholders(1)}
+            sql = self._render(file, **wanted)
+            if file == QUEUED_REMOVALS and not sql.strip():
+                return
+            nothing = f"SELECT * FROM (\n{sql}) kfr_check WHERE 1 = 0"  # noqa: S608 - the institution's own file
+            if file in (COUNT_AGREEMENTS, QUEUED_REMOVALS):
+                reader.texts(file, nothing)
+            else:
+                next(reader.rows(file, nothing, [NOBODY] if file == AGREEMENTS_OF else ()))
 
     def _reader(self) -> "AbstractContextManager[Reader]":
         from kfr.hooks.reader import open_reader

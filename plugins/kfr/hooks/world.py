@@ -10,14 +10,14 @@ from airflow.sdk import Variable
 from airflow.sdk.configuration import conf
 
 from kfr.clock import SystemClock, oslo_date
-from kfr.hooks.kfr import KfrHook, staging_root, staging_url
+from kfr.hooks.kfr import KfrHook, certificate_of, staging_root, staging_url
 from kfr.hooks.mail import SmtpMailer
 from kfr.hooks.warehouse import SqlWarehouse
 from kfr.load.confirmation import BITS
 from kfr.load.retention import Retention
 from kfr.load.staging import Staging
 from kfr.load.world import Run, Scope, World
-from kfr.register.errors import ConfigurationError
+from kfr.register.errors import ConfigurationError, KfrError
 from kfr.relationships.batch_file import MAX_BODY_BYTES
 from kfr.relationships.guards import Limits
 
@@ -30,12 +30,13 @@ def world_of(
 ) -> Iterator[World]:
     """Build the world of the running task from its run's params, and close its connections at the end."""
     params, hook = context["params"], KfrHook(context["params"]["kfr_conn_id"], share=share)
-    settings = hook.settings
+    settings, clock = hook.settings, SystemClock()
     root = staging_root(staging_url())
     with hook.get_conn() as register:
-        yield World(
+        world = World(
             settings=settings,
-            clock=SystemClock(),
+            clock=clock,
+            certificate=certificate_of(settings, clock),
             register=register,
             warehouse=SqlWarehouse(params["warehouse_conn_id"], sql_folder),
             staging=Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid),
@@ -44,6 +45,27 @@ def world_of(
             run=run_of(context),
             say=say,
         )
+        trouble = None
+        try:
+            yield world
+        except KfrError as error:
+            trouble = error
+            raise
+        finally:
+            publish(context, world, trouble)
+
+
+def publish(context: Any, world: World, trouble: KfrError | None = None) -> None:
+    """Leave how things stand where the page finds it: in XCom, which needs neither key nor state folder.
+
+    Showing must never fail a load, so what goes wrong here is said in the log and passed over.
+    """
+    from kfr.load.summary import XCOM_KEY, summarise
+
+    try:
+        context["ti"].xcom_push(XCOM_KEY, summarise(world, trouble))
+    except Exception as error:  # noqa: BLE001 - see above
+        world.say(f"The page is not told how things stand ({type(error).__name__}).")
 
 
 def run_of(context: Any) -> Run:

@@ -4,7 +4,8 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
-from airflow.sdk.configuration import conf
+
+from kfr.links.page import base_url
 
 
 class LeaseHolderLink(BaseOperatorLink):
@@ -17,7 +18,6 @@ class LeaseHolderLink(BaseOperatorLink):
         del ti_key
         if operator.holder is None:
             return ""
-        base_url = conf.get("api", "base_url", fallback="/").rstrip("/")
         return (
-            f"{base_url}/dags/{quote(operator.holder.dag_id)}/runs/{quote(operator.holder.run_id, safe='')}"
+            f"{base_url()}/dags/{quote(operator.holder.dag_id)}/runs/{quote(operator.holder.run_id, safe='')}"
         )

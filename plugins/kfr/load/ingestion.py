@@ -7,10 +7,10 @@ over.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 
-from kfr.clock import Clock, oslo_today
+from kfr.clock import OSLO, Clock, oslo_today
 from kfr.load.journal import Journal, Outcome, Schedule, Send, Witness, schedule
 from kfr.load.sampling import draw
 from kfr.load.world import World
@@ -22,7 +22,10 @@ WITNESS_BLOCKS = 16  # one at random in each equal block, for a file that loads 
 POLLS_PER_FILE = 20
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 60.0
 
+SAID_EVERY_SECONDS = 60.0  # a line of progress; often enough to see that it lives, seldom enough to be read
+
 AsyncLookUp = Callable[[int, date, date], Awaitable[bool]]
+Say = Callable[[str], None]
 
 
 class LookUpsUnreliable(Retriable):
@@ -96,11 +99,16 @@ async def await_loading(
     look_up: AsyncLookUp,
     rows_per_second: float,
     grace: float,
+    say: Say = lambda _: None,
 ) -> Loading:
-    """Wait until each file is proven, waited out, or `grace` seconds later than it should have settled."""
+    """Wait until each file is proven, waited out, or `grace` seconds later than it should have settled.
+
+    `say` gets a line a minute: how far the file should be, until when it will take, what is waited for.
+    """
     proven: dict[str, float] = {}
     found: set[Witness] = set()
     late = []
+    progress = Progress(clock=clock, say=say)
     for file in files:
         missing_until = 0.0
         while True:
@@ -110,19 +118,58 @@ async def await_loading(
                 break
             now = clock.now().timestamp()
             first_look = min(plans[s.name].loaded_at for s in sends)
-            if now < first_look:
-                await clock.asleep(first_look - now)
+            while now < first_look:
+                progress.tell(sends, plans, found)
+                await clock.asleep(min(first_look - now, SAID_EVERY_SECONDS))
+                now = clock.now().timestamp()
             await _look(sends, found, look_up, oslo_today(clock))
             proven |= {s.name: missing_until for s in sends if s.witnesses and found >= set(s.witnesses)}
             if any(s.name in proven for s in sends):
                 break
             now, deadline = clock.now().timestamp(), give_up_at(sends, plans, grace)
             missing_until = now
+            progress.tell(sends, plans, found)
             if now >= deadline:
                 late += [file] if any(s.witnesses for s in sends) else []
                 break
             await clock.asleep(min(_poll_seconds(sends, rows_per_second), max(deadline - now, 0.1)))
     return Loading(proven=proven, late=tuple(late))
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Say how far a file is, a line a minute at most."""
+
+    clock: Clock
+    say: Say
+    said_at: float = field(default=-SAID_EVERY_SECONDS)
+
+    def tell(self, sends: Sequence[Send], plans: dict[str, Schedule], found: set[Witness]) -> None:
+        if self.clock.monotonic() < self.said_at + SAID_EVERY_SECONDS:
+            return
+        self.said_at = self.clock.monotonic()
+        now, send = self.clock.now().timestamp(), sends[-1]
+        rows, due = send.rows, min(plans[s.name].loaded_at for s in sends)
+        witnesses = {w for s in sends for w in s.witnesses}
+        seen = f"{len(witnesses & found)} of {len(witnesses)} witnesses found"
+        if now < due:
+            share = (now - send.counts_from) / max(due - send.counts_from, 1.0)
+            self.say(
+                f"File {send.label}: {share:.0%} of its time has passed. Its {rows:,} rows should be loaded by "
+                f"{_clock_time(due)}, at the register's rate; that is waited for. {seen}."
+            )
+        else:
+            longest = max(plans[s.name].settled_at for s in sends)
+            self.say(
+                f"File {send.label}: should be loaded since {_clock_time(due)}; {seen}, the others are looked up "
+                f"again and again. Nothing of it can still be loading after {_clock_time(longest)}, if the register "
+                "keeps its rate."
+            )
+
+
+def _clock_time(moment: float) -> str:
+    at = datetime.fromtimestamp(moment, OSLO)
+    return f"{at:%H:%M:%S}, {at.day}.{at.month}."
 
 
 def give_up_at(sends: Sequence[Send], plans: dict[str, Schedule], grace: float) -> float:
@@ -167,7 +214,12 @@ def accepted(sends: Sequence[Send]) -> list[Send]:
 
 
 async def await_settling(
-    journal: Journal, proven: Mapping[str, float], *, clock: Clock, rows_per_second: float
+    journal: Journal,
+    proven: Mapping[str, float],
+    *,
+    clock: Clock,
+    rows_per_second: float,
+    say: Say = lambda _: None,
 ) -> None:
     """Wait until no send of any run can still be loading; `proven` is not written down yet."""
     while True:
@@ -178,6 +230,7 @@ async def await_settling(
         )
         if (left := settled_at - clock.now().timestamp()) <= 0:
             return
+        say(f"Waiting until {_clock_time(settled_at)}: until then a second copy of a file may be loading.")
         await clock.asleep(left)
 
 

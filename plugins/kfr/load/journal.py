@@ -153,6 +153,13 @@ class Journal:
             self._state.delete(f"rows/{send.file[:40]}")
             self._state.delete(f"missing/{send.file[:40]}")
 
+    def of_run(self, run: str, since: float) -> list[Send]:
+        """The sends of a run that began at `since` (Unix seconds), those that are archived by now too."""
+        first = f"history/{oslo_date(datetime.fromtimestamp(since, UTC)).isoformat()}"
+        past = [n for n in self._state.names("history") if n >= first and "-singles-" not in n]
+        found = {s.name: s for s in [*(_send(self._state.read_json(n)) for n in past), *self.sends()]}
+        return sorted((s for s in found.values() if s.run == run), key=lambda s: (s.label, s.counts_from))
+
     def open_sends(self, rows_per_second: float, now: float) -> list[tuple[Send, Schedule]]:
         sends = self.sends()
         plans = schedule(sends, rows_per_second)

@@ -232,7 +232,9 @@ def needs_person(world: World, plan_: Plan) -> bool:
 
 def approve(world: World, by: str) -> None:
     """Keep whose word it is that the plan as it stands may run."""
-    world.place.write_json("approved.json", {"fingerprint": read(world).fingerprint, "by": by})
+    world.place.write_json(
+        "approved.json", {"fingerprint": read(world).fingerprint, "by": by, "at": world.now}
+    )
 
 
 def require_approved(world: World) -> None:

@@ -250,7 +250,7 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints) -> No
     """
     queue.forget(np.setdiff1d(queue.of(Removal.DUE), np.union1d(due, tomorrow)).tolist())
     for customer in due.tolist():
-        queue.entries.setdefault(customer, Entry(state=Removal.DUE, run=world.run.key))
+        queue.entries.setdefault(customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now))
     queue.write()
     if due.size:
         world.say(f"Removals held back until now: {len(due)}; every file is loaded, they run.")

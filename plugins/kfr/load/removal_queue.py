@@ -33,11 +33,15 @@ MEANINGS = {
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One removal. `day` is the Oslo day number on which the DELETE was answered, 0 before."""
+    """One removal. `day` is the Oslo day number on which the DELETE was answered, 0 before.
+
+    `since` is when it was first found to be due, in Unix seconds; 0 if that is not known.
+    """
 
     state: Removal
     run: str
     day: int = 0
+    since: float = 0.0
 
 
 @dataclass(slots=True)

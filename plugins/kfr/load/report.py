@@ -1,34 +1,93 @@
 """What a load says of itself when it is over, and the words of its mails: figures, never an identifier."""
 
-from dataclasses import asdict
-from typing import Any
+import base64
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
 
-from kfr.load import arrivals, extract, mirror, planning, verification
-from kfr.load.journal import Single
+from kfr.clock import OSLO
+from kfr.load import arrivals, extract, lease, mirror, planning, verification
+from kfr.load.journal import Send, Single
 from kfr.load.papers import CONFIRMATION, NOTICE, Language, Mail, write_mail
 from kfr.load.planning import Plan
+from kfr.load.staging import Place
 from kfr.load.world import World
+from kfr.register.signature import Signed, sign
+
+XCOM_KEY = "kfr_report"  # under it the page finds what `Kept.as_text` gives
+
+Outcome = Literal["proven", "not proven", "dry run"]
 
 GATE = "gate.json"  # in the run's folder: open tasks of the guide in spite of which a person started it
 
 
-def build(world: World) -> dict[str, Any]:
-    """The report of this run as far as it came; JSON, counts only. Kept in the state folder."""
-    place, report = world.place, _head(world)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A report as it is kept: the signed bytes are what counts."""
+
+    content: bytes  # JSON
+    signed: Signed
+
+    def as_text(self) -> dict[str, str]:
+        """The same in strings, for a place that takes JSON only."""
+        return {
+            "report": self.content.decode(),
+            "signature": base64.b64encode(self.signed.signature).decode(),
+            "certificate": self.signed.certificate.decode(),
+        }
+
+    @classmethod
+    def from_text(cls, value: dict[str, str]) -> "Kept":
+        signature = base64.b64decode(value["signature"])
+        signed = Signed(signature=signature, certificate=value["certificate"].encode())
+        return cls(content=value["report"].encode(), signed=signed)
+
+
+def keep(world: World, report: dict[str, Any]) -> Kept:
+    """Sign a report with the institution's key and keep both in the state folder; a dry run keeps nothing."""
+    content = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    kept = Kept(content=content, signed=sign(content, world.certificate))
+    if not world.run.dry_run:
+        world.state.write(f"reports/{world.run.key}.json", content)
+        signature = {name: text for name, text in kept.as_text().items() if name != "report"}
+        world.state.write_json(f"signatures/{world.run.key}", signature)
+    return kept
+
+
+def read(state: Place, run: str) -> Kept:
+    """The report of a run by its key, as `names` lists them."""
+    content = state.read(f"reports/{run}.json")
+    return Kept.from_text({**state.read_json(f"signatures/{run}"), "report": content.decode()})
+
+
+def names(state: Place) -> list[str]:
+    """The keys of the runs whose signed reports are kept."""
+    return [name.removeprefix("signatures/") for name in state.names("signatures")]
+
+
+def build(world: World, outcome: Outcome = "not proven") -> dict[str, Any]:
+    """The report of this run as far as it came; JSON, counts only."""
+    place, report = world.place, {**_head(world), "outcome": outcome}
     if place.exists("extract.json"):
         found = extract.read(world)
         report |= {"as_of": found.as_of.isoformat(), "rows": found.counts, "rejected": found.rejected}
     if place.exists("plan.json"):
         plan = planning.read(world)
-        report |= {"plan": asdict(plan), "files": _files(world, plan)}
+        report |= {"plan": asdict(plan), "files": _files(world, plan), "approved": _approved(world)}
         singles = world.journal.singles(world.run.key)
         report["single_additions"] = int((singles[:, 1] != Single.INTENDED).sum())
     for part in ("removals", "proof", "gate"):
         if place.exists(f"{part}.json"):
             report[part] = place.read_json(f"{part}.json")
-    held = mirror.read(world)
-    report["mirror"] = {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
-    world.state.write_json(f"reports/{world.run.key}.json", report)
+    if not world.run.dry_run:
+        held = mirror.read(world)
+        report["mirror"] = {
+            "version": held.version,
+            "proven": len(held.proven),
+            "possible": len(held.possible),
+        }
+        report["mails"] = _mails(world)
     return report
 
 
@@ -51,11 +110,12 @@ def notice(world: World, plan: Plan, day: str, language: Language = "no") -> Mai
 def confirmation(world: World, language: Language = "no") -> Mail:
     """D-4: all relationships are loaded and checked."""
     proof = verification.read(world)
+    files = _files(world, planning.read(world))
     values = {
         "fid": world.settings.fid,
         "environment": _environment(world, language),
         "loaded": _number(proof.holds),
-        "files": len(_files(world, planning.read(world))),
+        "files": len([f for f in files if f["status"] not in ("not proven", "not sent")]),
         "sampled": _number(sum(stratum.sampled for stratum in proof.strata)),
         "wrong_at_most": _number(proof.wrong_at_most) if proof.wrong_at_most else "",
     }
@@ -69,7 +129,7 @@ def table(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("rows read", report.get("rows", {}).get("rows", 0))]
     rows += [(f"rejected: {reason}", n) for reason, n in sorted(report.get("rejected", {}).items())]
     files = report.get("files", [])
-    rows += [("files", len(files)), ("bytes", sum(f["size"] for f in files))]
+    rows += [("files", len(files)), ("bytes", sum(f.get("size", 0) for f in files))]
     rows += [("single additions", report.get("single_additions", 0))]
     rows += [(f"removals {name}", n) for name, n in report.get("removals", {}).items()]
     proof = report.get("proof", {})
@@ -87,16 +147,76 @@ def _head(world: World) -> dict[str, Any]:
         "fid": world.settings.fid,
         "reason": world.run.reason,
         "dry_run": world.run.dry_run,
-        "written_at": world.clock.now().isoformat(timespec="seconds"),
+        "began_at": moment(_began(world)),
+        "written_at": moment(world.now),
+        "certificate_until": world.certificate.not_after.date().isoformat(),
     }
 
 
+def moment(seconds: float | None) -> str | None:
+    """Unix seconds as ISO in Norwegian time."""
+    return None if not seconds else datetime.fromtimestamp(seconds, OSLO).isoformat(timespec="seconds")
+
+
+def _began(world: World) -> float:
+    """When this run took the register; now, if it did not."""
+    own = world.place.read_json("lease") if world.place.exists("lease") else None
+    return lease.Lease(**own).since if own else world.now
+
+
+def _approved(world: World) -> dict[str, Any] | None:
+    if not world.place.exists("approved.json"):
+        return None
+    found = world.place.read_json("approved.json")
+    return {"by": found["by"], "at": moment(found.get("at")), "plan": found["fingerprint"]}
+
+
+def _mails(world: World) -> list[dict[str, Any]]:
+    """The mails that left for Bits since this run began."""
+    began, found = _began(world), []
+    for name in world.state.names("deliveries"):
+        mail = world.state.read_json(name)
+        if mail.get("sent_at") and mail["sent_at"] >= began:
+            what = name.removeprefix("deliveries/")
+            found.append({"what": what, "at": moment(mail["sent_at"]), "message_id": mail["message_id"]})
+    return found
+
+
 def _files(world: World, plan: Plan) -> list[dict[str, Any]]:
+    """Each file of the plan, of those that came after it, and of repairs, with each time that it was sent."""
     closing = f"{arrivals.CLOSING}.json"
-    labels = [*plan.labels, *(world.place.read_json(closing) if world.place.exists(closing) else [])]
-    repairs = [f"repair-{label}" for label in labels]
-    names = [f"results/{label}.json" for label in [*labels, *repairs]]
-    return [world.place.read_json(name) for name in names if world.place.exists(name)]
+    planned = [*plan.labels, *(world.place.read_json(closing) if world.place.exists(closing) else [])]
+    sends: dict[str, list[Send]] = {}
+    for send in world.journal.of_run(world.run.key, _began(world)):
+        sends.setdefault(send.label, []).append(send)
+    found = []
+    for label in [*planned, *(f"repair-{label}" for label in planned)]:
+        result = f"results/{label}.json"
+        if world.place.exists(result):
+            file = world.place.read_json(result)
+        elif label in planned:
+            rows = len(world.place.read_array(f"files/{label}"))
+            file = {"label": label, "rows": rows, "status": "not proven" if label in sends else "not sent"}
+        else:
+            continue
+        found.append({**file, "sent": [_sent(send) for send in sends.get(label, [])]})
+    return found
+
+
+def _sent(send: Send) -> dict[str, Any]:
+    """One POST of a file; the fingerprint is keyed, so nothing can be guessed from it."""
+    return {
+        "fingerprint": send.file,
+        "attempt": send.attempt,
+        "rows": send.rows,
+        "size": send.size,
+        "answer": send.outcome.value,
+        "at": moment(send.counts_from),
+        "correlation_id": send.correlation_id,
+        "witnesses": len(send.witnesses),
+        "proven_at": moment(send.proven_at),
+        "closed_by_hand": send.closed_because is not None,
+    }
 
 
 def _environment(world: World, language: Language) -> str:

@@ -67,6 +67,27 @@ class Place:
                 ) from None
             raise
 
+    def create_json(self, name: str, value: Any) -> bool:
+        """Write a file that must not be there yet; False, and nothing written, if it is.
+
+        Of two processes one succeeds. On an object store both may, if they ask within the same moment.
+        """
+        path = self._folder / name
+        if not isinstance(path, Path):
+            if absent := not path.exists():
+                self.write_json(name, value)
+            return absent
+        own = f"{name}.{uuid4().hex}.tmp"
+        sealed = self._seal.close(_as_json(value), f"{self.scope}/{name}")
+        _replace(self._folder / own, [sealed])
+        try:
+            path.hardlink_to(self._folder / own)
+        except FileExistsError:
+            return False
+        finally:
+            self.delete(own)
+        return True
+
     def read(self, name: str) -> bytes:
         return b"".join(self._chunks(name))
 
@@ -130,7 +151,7 @@ class Place:
         return _remove_tree(self._folder)
 
     def write_json(self, name: str, value: Any) -> None:
-        self.write(name, json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
+        self.write(name, _as_json(value))
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.read(name))
@@ -172,6 +193,10 @@ class Staging:
 
     def fingerprint(self, *parts: Buffer) -> str:
         return self.seal.fingerprint(*parts)
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
 @lru_cache

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kfr.load.extract import Extract
+    from kfr.load.staging import Place
     from kfr.load.world import World
 
 NAME = "watermark"
@@ -15,7 +16,12 @@ NAME = "watermark"
 
 def read(world: "World") -> date | None:
     """The day, or None before the first proven load."""
-    return date.fromisoformat(world.state.read_json(NAME)["as_of"]) if world.state.exists(NAME) else None
+    return read_from(world.state)
+
+
+def read_from(state: "Place") -> date | None:
+    """The same for who has the state alone."""
+    return date.fromisoformat(state.read_json(NAME)["as_of"]) if state.exists(NAME) else None
 
 
 def follow(world: "World", found: "Extract") -> None:

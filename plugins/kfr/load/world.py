@@ -12,6 +12,7 @@ from kfr.load.patience import persist
 from kfr.load.retention import Retention
 from kfr.load.staging import Place, Staging, run_key
 from kfr.load.warehouse import Warehouse
+from kfr.register.certificate import EnterpriseCertificate
 from kfr.register.client import RegisterClient
 from kfr.register.errors import InvalidIdentifier, Retriable
 from kfr.register.settings import Settings
@@ -22,7 +23,17 @@ Approval = Literal["auto", "always", "never"]
 Scope = Literal["everyone", "interval"]
 CompareWith = Literal["mirror", "register"]
 
+LOADS = (
+    "kfr_initial_load",
+    "kfr_periodic_load",
+    "kfr_reconcile",
+)  # before the institution's name in a Dag id
 LOADING_GRACE_SECONDS = 3600  # how long after a file should have settled its witnesses are still awaited
+
+
+def is_load(dag_id: str) -> bool:
+    """Whether a Dag writes to the register, for whichever institution."""
+    return dag_id.partition("__")[0] in LOADS
 
 
 class MailNotSent(Retriable):
@@ -77,6 +88,7 @@ class World:
 
     settings: Settings
     clock: Clock
+    certificate: EnterpriseCertificate  # gets tokens, and signs reports
     register: RegisterClient
     warehouse: Warehouse
     staging: Staging

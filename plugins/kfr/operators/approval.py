@@ -59,6 +59,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
         if not plan["needs_person"]:
             return self._approved(context, "the guards")
         self.body = _body(plan)
+        self._tell(context, plan)
         context["task_state_store"].set("asked", plan["fingerprint"])
         return super().execute(context)
 
@@ -77,10 +78,19 @@ class KfrApproveChangesOperator(ApprovalOperator):
         """Keep the approval with the plan: each step that writes looks whether it is of the plan that stands."""
         from kfr.hooks.world import world_of
         from kfr.load import planning
+        from kfr.notifications.cases import approved
 
         with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
             planning.approve(world, by)
+            approved(world, by)
             return {"approved": planning.read(world).fingerprint, "by": by}
+
+    def _tell(self, context: Any, plan: dict[str, Any]) -> None:
+        from kfr.hooks.world import world_of
+        from kfr.notifications.cases import ask_for_approval
+
+        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+            ask_for_approval(world, plan)
 
     def _plan(self, context: Any) -> dict[str, Any]:
         plan: dict[str, Any] = context["ti"].xcom_pull(task_ids=self.planned_by, key="plan")

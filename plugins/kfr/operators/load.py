@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
+from kfr.links.page import PageLink, ReportLink
 from kfr.operators.pool import require_pool
 from kfr.operators.step import SHARE_WHILE_LOADING, KfrStepOperator
 from kfr.register.errors import ConfigurationError, Fatal
@@ -32,6 +33,7 @@ class KfrReadinessOperator(KfrStepOperator):
 
     def execute(self, context: Any) -> list[str]:
         from kfr.load.readiness import check
+        from kfr.notifications.cases import check_certificate
         from kfr.onboarding.gate import MUST_BE_SAID, pass_gate
 
         require_pool(context)
@@ -43,6 +45,7 @@ class KfrReadinessOperator(KfrStepOperator):
                 by = dag_run.triggering_user_name if dag_run.run_type == "manual" else None
                 reason = context["params"].get(MUST_BE_SAID) or ""
                 pass_gate(world, institution, self.guide_task, reason=reason, by=by)
+            check_certificate(world)
             return check(world)
 
 
@@ -69,9 +72,11 @@ class KfrPlanOperator(KfrStepOperator):
 
     def execute(self, context: Any) -> list[str]:
         from kfr.load.planning import needs_person, plan
+        from kfr.notifications.cases import check_rejects
 
         with self.world(context) as world:
             result = plan(world, first_load=self.first_load)
+            check_rejects(world, result)
             context["ti"].xcom_push("plan", {**asdict(result), "needs_person": needs_person(world, result)})
             return result.labels
 
@@ -92,12 +97,16 @@ class KfrAnnounceOperator(KfrStepOperator):
 
     def step(self, world: "World") -> list[str]:
         from kfr.load.confirmation import announce_volume, preview_volume
+        from kfr.notifications.cases import notice_sent
 
         if world.run.dry_run:
             for mail in preview_volume(world):
                 world.say(mail)
             raise AirflowSkipException("Dry run: nothing is sent. The plan is in the log and in XCom.")
-        return announce_volume(world)
+        days = announce_volume(world)
+        if days:
+            notice_sent(world, days)
+        return days
 
 
 class KfrRemoveEndedOperator(KfrStepOperator):
@@ -134,37 +143,32 @@ class KfrRecordMirrorOperator(KfrStepOperator):
     :param verified_by: task id of the verification of the same Dag.
     """
 
+    operator_extra_links = (PageLink(), ReportLink())
+
     def __init__(self, *, verified_by: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.verified_by = verified_by
 
-    def step(self, world: "World") -> dict[str, Any]:
-        from kfr.load import lease, mirror, report, retention
-
-        if world.run.dry_run:
-            raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
-        if not lease.is_held(world):
-            return {}
-        held = mirror.record(world)
-        report.build(world)
-        retention.sweep(world)
-        world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
-        return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
-
     def execute(self, context: Any) -> dict[str, Any]:
-        from kfr.load import extract, lease, watermark
+        from kfr.load import lease, report
 
         dag_run = context["dag_run"]
         states = context["ti"].get_task_states(
             dag_id=dag_run.dag_id, task_ids=[self.verified_by], run_ids=[dag_run.run_id]
         )
         verified = states.get(dag_run.run_id, {}).get(self.verified_by) == "success"
+        counts: dict[str, Any] = {}
         with self.world(context) as world:
-            if verified and not world.run.dry_run:
-                lease.check(world)  # what cannot be recorded is not green
-            counts = self.step(world)
+            if world.run.dry_run:
+                kept = report.keep(world, report.build(world, "dry run"))
+                context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
+                raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
             if verified:
-                watermark.follow(world, extract.read(world))
+                lease.check(world)  # what cannot be recorded is not green
+            if lease.is_held(world):
+                counts = _record(world, verified=verified)
+                kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))
+                context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
         if not verified:
             raise Fatal(
                 "The load is not verified, so this run is not green. What is proven is in the mirror. See the "
@@ -173,6 +177,21 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         for asset in self.outlets:
             context["outlet_events"][asset].extra = counts
         return counts
+
+
+def _record(world: "World", *, verified: bool) -> dict[str, Any]:
+    """Move the mirror to what is proven, and the watermark if all of it is."""
+    from kfr.load import extract, mirror, retention, watermark
+    from kfr.notifications.cases import check_removals, recovered
+
+    held = mirror.record(world)
+    if verified:
+        watermark.follow(world, extract.read(world))
+        recovered(world)
+    check_removals(world)
+    retention.sweep(world)
+    world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
+    return {"version": held.version, "proven": len(held.proven), "possible": len(held.possible)}
 
 
 class KfrReleaseOperator(KfrStepOperator):

@@ -18,6 +18,14 @@ class Tag(StrEnum):
     IMPACT_LOW = "impact:low"
 
 
+# Headings of the trigger form; a param without one would stand above them all.
+WHAT, WHOM, APPROVAL, WHERE = (
+    "What is loaded",
+    "Who is compared, and with what",
+    "Approval and report",
+    "Connections",
+)
+
 NO_IDENTIFIER = r"^(?![\s\S]*\d{9})[\s\S]*$"
 
 LOAD_PARAMS = {
@@ -27,15 +35,21 @@ LOAD_PARAMS = {
         format="date",
         title="As of",
         description="The day whose relationships are loaded; empty: today in Oslo. A past day removes nobody.",
+        section=WHAT,
     ),
     "dry_run": Param(
-        False, type="boolean", title="Dry run", description="Plan and forecast; send nothing, change nothing."
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Plan and forecast; send nothing, change nothing.",
+        section=WHAT,
     ),
     "approval": Param(
         "auto",
         enum=["auto", "always", "never"],
         title="Approval",
         description="Whether a person approves the plan: when a guard asks for it, always, or never.",
+        section=APPROVAL,
     ),
     "reason": Param(
         "",
@@ -44,9 +58,22 @@ LOAD_PARAMS = {
         pattern=NO_IDENTIFIER,
         title="Reason",
         description="Why this run; kept in the report. No identity numbers: nine or more digits are refused.",
+        section=APPROVAL,
     ),
-    "kfr_conn_id": Param("kfr_default", type="string", title="Connection to the register"),
-    "warehouse_conn_id": Param("kfr_warehouse", type="string", title="Connection to the warehouse"),
+    "kfr_conn_id": Param(
+        "kfr_default",
+        type="string",
+        title="Connection to the register",
+        description="Of the type kfr; its Test button says what is right.",
+        section=WHERE,
+    ),
+    "warehouse_conn_id": Param(
+        "kfr_warehouse",
+        type="string",
+        title="Connection to the warehouse",
+        description="Any SQL connection.",
+        section=WHERE,
+    ),
 }
 
 FIRST_LOAD_PARAMS = {
@@ -71,6 +98,7 @@ PERIODIC_PARAMS = {
         title="Scope",
         description="Whom the run is about: everyone, or who changed in an interval. Empty: everyone; in a backfill "
         "the interval of each run.",
+        section=WHOM,
     ),
     "compare_with": Param(
         None,
@@ -79,6 +107,7 @@ PERIODIC_PARAMS = {
         title="Compare with",
         description="The mirror, or the register itself by looking each customer up. Empty: the mirror; in a "
         "backfill the register, so that it repairs what a fault broke.",
+        section=WHOM,
     ),
 }
 
@@ -89,6 +118,7 @@ RECONCILE_PARAMS = {
         type="boolean",
         title="Look everyone up",
         description="Even if the sample shows nothing. A million customers at 20 look-ups a second take 14 hours.",
+        section=WHOM,
     ),
 }
 

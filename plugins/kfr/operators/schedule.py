@@ -1,9 +1,14 @@
 """When the recurring Dags run: settings of the section `[kfr]`, read while the Dag file is parsed."""
 
+from datetime import timedelta
+
 from airflow.sdk import Asset, CronDataIntervalTimetable
 from airflow.sdk.configuration import conf
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 TIMEZONE = "Europe/Oslo"
+LATE = "kfr.notifications.callbacks.alert_late"
 
 
 def periodic_schedule() -> CronDataIntervalTimetable | list[Asset]:
@@ -12,6 +17,16 @@ def periodic_schedule() -> CronDataIntervalTimetable | list[Asset]:
         return [Asset(upstream)]
     return CronDataIntervalTimetable(
         conf.get("kfr", "periodic_schedule", fallback="0 4 * * *"), timezone=TIMEZONE
+    )
+
+
+def periodic_deadline(kfr_conn_id: str = "kfr_default") -> DeadlineAlert:
+    """Someone is told when a scheduled run is not over `late_minutes` after it was queued: by 06:00 of 04:00."""
+    minutes = conf.getint("kfr", "late_minutes", fallback=120)
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=minutes),
+        callback=AsyncCallback(LATE, kwargs={"kfr_conn_id": kfr_conn_id}),
     )
 
 

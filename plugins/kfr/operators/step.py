@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
+from airflow.sdk import BaseOperator, BaseOperatorLink, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf
 
+from kfr.links.page import PageLink
+from kfr.notifications.callbacks import alert_failure, alert_retry
 from kfr.onboarding.institution import DEFAULT, Institution
 from kfr.register.errors import Fatal, KfrError, Refused
 
@@ -52,7 +54,7 @@ class KfrRetryPolicy(RetryPolicy):
 
 
 def retrying() -> dict[str, Any]:
-    """How every task of a load retries, for a Dag's `default_args`."""
+    """How every task of a load retries, and who is told, for a Dag's `default_args`."""
     delay = timedelta(seconds=conf.getint("kfr", "retry_seconds", fallback=60))
     return {
         "retries": conf.getint("kfr", "retries", fallback=5),
@@ -60,6 +62,8 @@ def retrying() -> dict[str, Any]:
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(hours=1),
         "retry_policy": KfrRetryPolicy(delay),
+        "on_failure_callback": alert_failure,
+        "on_retry_callback": alert_retry,
     }
 
 
@@ -86,6 +90,7 @@ class KfrStepOperator(BaseOperator):
     """
 
     share = 1.0  # of the connection's request rate
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (PageLink(),)
 
     def __init__(
         self,

@@ -192,7 +192,7 @@ def _check_issuer(leaf: x509.Certificate, environment: Environment) -> str:
 
 
 def _check_organisation(leaf: x509.Certificate, expected: str | None) -> str:
-    number = _organisation_number(leaf.subject)
+    number = organisation_number_of(leaf.subject)
     if number is None:
         raise _error(Flaw.NO_ORGANISATION, "the certificate names no organisation number")
     if expected not in {None, number}:
@@ -200,7 +200,7 @@ def _check_organisation(leaf: x509.Certificate, expected: str | None) -> str:
     return number
 
 
-def _organisation_number(subject: x509.Name) -> str | None:
+def organisation_number_of(subject: x509.Name) -> str | None:
     """The number in the first of the three places that has one: SEID 2, then the older two."""
     places = (
         (NameOID.ORGANIZATION_IDENTIFIER, r"NTRNO-([0-9]{9})"),

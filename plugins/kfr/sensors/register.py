@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.configuration import conf
 
+from kfr.links.page import PageLink
 from kfr.links.register import LeaseHolderLink
 from kfr.operators.pool import POOL
 from kfr.operators.step import SHARE_WHILE_LOADING, SQL_FOLDER
@@ -26,7 +27,7 @@ class KfrAcquireSensor(BaseSensorOperator):
     :param first_load: whether the institution's state may be begun here.
     """
 
-    operator_extra_links = (LeaseHolderLink(),)
+    operator_extra_links = (LeaseHolderLink(), PageLink())
     holder: "Lease | None" = None  # who keeps this run waiting, for the link
 
     def __init__(
@@ -72,6 +73,8 @@ class KfrCompareSensor(BaseSensorOperator):
     Each poke is a stretch of minutes, from a checkpoint: a comparison of a million customers takes half a day.
     """
 
+    operator_extra_links = (PageLink(),)
+
     def __init__(self, *, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
         super().__init__(
             mode="reschedule",
@@ -83,10 +86,15 @@ class KfrCompareSensor(BaseSensorOperator):
 
     def poke(self, context: Any) -> bool:
         from kfr.hooks.world import world_of
-        from kfr.load.reconciliation import compare
+        from kfr.load.reconciliation import compare, read
+        from kfr.notifications.cases import disagrees
 
         with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
-            return compare(world, full=context["params"]["full"], seconds=COMPARE_SECONDS)
+            over = compare(world, full=context["params"]["full"], seconds=COMPARE_SECONDS)
+            sampled = read(world)
+            if misses := sum(s.misses for s in sampled):
+                disagrees(world, misses, sum(s.sampled for s in sampled))
+            return over
 
 
 class KfrArrivalsSensor(BaseSensorOperator):
@@ -95,6 +103,8 @@ class KfrArrivalsSensor(BaseSensorOperator):
 
     :param uploaded_by: task id of the mapped upload of the same Dag.
     """
+
+    operator_extra_links = (PageLink(),)
 
     def __init__(self, *, uploaded_by: str, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
         super().__init__(

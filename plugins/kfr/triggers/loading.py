@@ -64,6 +64,7 @@ class KfrLoadingTrigger(BaseTrigger):
                     look_up=lambda *asked: apersist(clock, lambda: client.look_up(*asked)),
                     rows_per_second=settings.rows_per_second,
                     grace=self.grace,
+                    say=self.log.info,
                 )
             finally:
                 await client.aclose()
@@ -73,6 +74,7 @@ class KfrLoadingTrigger(BaseTrigger):
                     loading.proven,
                     clock=clock,
                     rows_per_second=settings.rows_per_second,
+                    say=self.log.info,
                 )
         except KfrError as error:
             yield TriggerEvent({"error": f"{type(error).__name__}: {error}"})

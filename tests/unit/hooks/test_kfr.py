@@ -20,8 +20,15 @@ def change(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
 
 
 def test_a_connection_is_tested_by_certificate_token_and_a_look_up_of_the_institution_itself(stand: Stand):
-    assert KfrHook().test_connection() == (True, "Certificate, Maskinporten and the register all answer.")
-    assert [e.operation for e in stand.simulator.log] == ["token", "look_up"]
+    works, said = KfrHook().test_connection()
+    assert works
+    assert "Certificate: organisation 312345676, 7" in said
+    assert (
+        " days left, for test; Token: given, scope bits:kundeforhold.write; Register: http://127.0.0.1"
+        in said
+    )
+    assert "\n" not in said
+    assert [e.operation for e in stand.simulator.log] == ["token", "token", "look_up"]
     assert stand.simulator.log[-1].customer_id == int(stand.simulator.fid)
 
 
@@ -32,6 +39,8 @@ def test_a_test_that_fails_says_why(stand: Stand):
     works, why = KfrHook().test_connection()
     assert not works
     assert "MP-100" in why
+    assert "Certificate: organisation" in why
+    assert why.endswith("Register: not tried.")
 
 
 def test_a_connection_that_is_not_there_is_named_with_the_remedy():

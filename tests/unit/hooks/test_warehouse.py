@@ -255,3 +255,18 @@ def test_a_file_that_does_not_render_is_named(text: str | None, told: str, wareh
         pass
     assert told in str(refused.value)
     assert text is None or "include" in text or "It may use: as_of" in str(refused.value)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_delivered_files_are_right_and_their_check_reads_no_row(way: str, warehouse: Warehouses):
+    assert {flaw for _, flaw in warehouse(way).check(AS_OF)} == {None}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_check_names_the_file_and_the_column_that_is_wrong(way: str, warehouse: Warehouses):
+    missing = "SELECT customer_id, began_on AS started_on, ended_on FROM agreements"
+    unnamed = "SELECT customer_id, started_on FROM agreements WHERE trim(customer_id) IN ({{ customer_ids }})"
+    found = dict(warehouse(way, agreements=missing, agreements_of=unnamed).check(AS_OF))
+    assert "began_on" in found["agreements.sql"]
+    assert "does not give the column ended_on" in found["agreements_of.sql"]
+    assert found["count_agreements.sql"] is None

@@ -94,10 +94,10 @@ class OneLoad:
         loading = self.wait(upload.upload(self.world, label))
         return upload.finish(self.world, label, loading.proven, loading.late)
 
-    def wait(self, files: list[str]) -> Loading:
-        return asyncio.run(self._wait(files))
+    def wait(self, files: list[str], say: Callable[[str], None] = lambda _: None) -> Loading:
+        return asyncio.run(self._wait(files, say))
 
-    async def _wait(self, files: list[str]) -> Loading:
+    async def _wait(self, files: list[str], say: Callable[[str], None]) -> Loading:
         world = self.world
 
         async def look_up(customer: int, first: date, last: date) -> bool:
@@ -110,6 +110,7 @@ class OneLoad:
             look_up=look_up,
             rows_per_second=self.rate,
             grace=self.run.loading_grace,
+            say=say,
         )
 
     def settle(self) -> None:

@@ -1,12 +1,15 @@
 import asyncio
+import re
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
+from kfr.clock import OSLO
 from kfr.load import mirror, upload
 from kfr.load.ingestion import (
     LAST_WITNESSES,
+    SAID_EVERY_SECONDS,
     LookUpsUnreliable,
     absent,
     await_settling,
@@ -17,7 +20,7 @@ from kfr.load.ingestion import (
     revisit,
 )
 from kfr.load.journal import Outcome, Witness, schedule
-from kfr.relationships.packing import ids_of
+from kfr.relationships.packing import ids_of, text_of
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import GRACE_SECONDS, OneLoad, a_send, packed
 
@@ -214,3 +217,41 @@ def test_a_printed_wait_shows_no_customer(planned):
     witnesses = {w.customer_id for w in planned.sends[0].witnesses}
     shown = repr(planned.wait(files))
     assert not [c for c in witnesses if str(c) in shown]
+
+
+def test_waiting_says_once_a_minute_how_far_it_is_and_until_when(load):
+    customers = load.join(40_000)  # 160 seconds at the register's rate
+    load.plan()
+    said: list[str] = []
+    began = load.world.now
+    load.wait(upload.upload(load.world, "0001"), said.append)
+    minutes = (load.world.now - began) / SAID_EVERY_SECONDS
+    assert 3 <= len(said) <= minutes + 1
+    (send,) = load.sends
+    due = schedule([send], load.rate)[send.name].loaded_at
+    clock = f"{datetime.fromtimestamp(due, OSLO):%H:%M:%S}"
+    shares = [int(found[1]) for line in said if (found := re.search(r"(\d+)% of its time has passed", line))]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert all(f"{send.rows:,} rows" in line and clock in line for line in said[: len(shares)])
+    assert not [line for line in said if set(re.findall(r"\d{11}", line)) & {text_of(c) for c in customers}]
+
+
+def test_waiting_for_a_file_that_does_not_appear_says_what_is_missing(planned):
+    planned.fault(FaultKind.FILE_DROPPED)
+    said: list[str] = []
+    began = planned.world.now
+    planned.wait(upload.upload(planned.world, "0001"), said.append)
+    assert len(said) <= (planned.world.now - began) / SAID_EVERY_SECONDS + 1
+    assert re.search(r"should be loaded since \d\d:\d\d:\d\d.*0 of 20 witnesses found", said[-1]), said
+
+
+def test_settling_says_until_when_it_waits(load):
+    load.world.journal.intend(a_send(counts_from=load.world.now, rows=250), packed([5], START))
+    said: list[str] = []
+    asyncio.run(
+        await_settling(
+            load.world.journal, {}, clock=load.institution.clock, rows_per_second=load.rate, say=said.append
+        )
+    )
+    assert [line for line in said if "10:00:12" in line] == said != []

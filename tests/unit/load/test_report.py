@@ -1,9 +1,14 @@
 import json
 
-from kfr.load import extract, report
-from kfr.load.report import build, notice, table
+import pytest
+
+from kfr.load import confirmation, extract, planning, report, upload
+from kfr.load.report import Kept, build, keep, notice, table
+from kfr.register.errors import OutcomeUnknown
+from kfr.register.signature import verify
 from kfr.relationships.packing import text_of
 from tests.faults.warehouse import Agreement
+from tests.simulator import FaultKind
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 
 
@@ -29,6 +34,13 @@ def test_a_report_of_a_whole_load_has_its_figures(load: OneLoad):
     assert sum(found["rejected"].values()) == 1
     files = [(f["label"], f["rows"], f["status"]) for f in found["files"]]
     assert files == [("0001", 10, "proven"), ("0002", 5, "proven")]
+    for file, send in zip(found["files"], load.sends, strict=True):
+        (sent,) = file["sent"]
+        assert (sent["fingerprint"], sent["correlation_id"], sent["rows"], sent["size"], sent["answer"]) == (
+            send.file, send.correlation_id, send.rows, send.size, "accepted",
+        )  # fmt: skip
+        assert found["began_at"] <= sent["at"] <= sent["proven_at"] < found["written_at"]
+    assert found["approved"]["by"] == "a person"
     assert found["single_additions"] == 2
     assert found["removals"]["removed"] == 1
     assert found["proof"]["misses"] == 0
@@ -57,14 +69,55 @@ def test_a_run_that_failed_early_has_a_report_as_far_as_it_came(load: OneLoad):
     assert dict(table(found))["files"] == "0"
 
 
-def test_a_report_is_kept_sealed_with_the_state_by_run(load: OneLoad):
+def test_a_report_is_kept_signed_and_sealed_with_the_state_by_run(load: OneLoad):
     load.join(3)
     load.load()
-    found = build(load.world)
+    kept = keep(load.world, build(load.world, "proven"))
     load.world.place.remove_all()
-    (name,) = load.world.state.names("reports")
-    assert load.run.key in name
-    assert load.world.state.read_json(name) == json.loads(json.dumps(found))
+    (run,) = report.names(load.world.state)
+    assert run == load.run.key
+    found = report.read(load.world.state, run)
+    assert found == kept == Kept.from_text(json.loads(json.dumps(kept.as_text())))
+    assert json.loads(found.content)["outcome"] == "proven"
+    assert verify(found.content, found.signed).organisation_number == load.institution.settings.fid
+    assert (
+        b"proven"
+        not in (load.institution.folder / load.world.state.scope / f"reports/{run}.json").read_bytes()
+    )
+
+
+def test_a_dry_run_has_a_report_and_keeps_none(load: OneLoad):
+    load = load.with_run(dry_run=True)
+    load.join(3)
+    extract.extract_relationships(load.world)
+    planning.plan(load.world, first_load=True)
+    found = json.loads(keep(load.world, build(load.world, "dry run")).content)
+    assert (found["plan"]["added"], found["files"][0]["status"]) == (3, "not sent")
+    assert report.names(load.world.state) == []
+    assert not load.world.state.exists("institution")
+
+
+def test_a_file_that_is_not_loaded_is_in_the_report_with_every_sending(load: OneLoad):
+    load.join(3)
+    load.plan()
+    load.fault(FaultKind.RESET_AFTER_WORK, nth=1)
+    with pytest.raises(OutcomeUnknown):
+        upload.upload(load.world, "0001")
+    upload.upload(load.world, "0001")
+    (file,) = build(load.world)["files"]
+    assert (file["status"], file["rows"]) == ("not proven", 3)
+    assert [(s["attempt"], s["answer"], s["proven_at"]) for s in file["sent"]] == [
+        (1, "unknown", None),
+        (2, "accepted", None),
+    ]
+
+
+def test_a_mail_to_bits_is_in_the_report_with_its_message_id(load: OneLoad):
+    load.join(3)
+    load.load()
+    load.finish()
+    message_id = confirmation.send_confirmation(load.world)
+    assert [(m["what"], m["message_id"]) for m in build(load.world)["mails"]] == [("d-4", message_id)]
 
 
 def test_no_customer_is_in_report_table_or_mail(load: OneLoad):

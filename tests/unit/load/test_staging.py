@@ -225,3 +225,29 @@ def test_a_place_shows_neither_key_nor_root_when_it_is_printed(folder: Path, sta
     shown: list[Any] = [staging.state, staging.run("one-run")]
     assert str(folder) not in repr(shown)
     assert repr(staging.state) == f"Place(test/{FID}/state)"
+
+
+def test_a_file_is_created_once_by_whoever_is_first(folder: Path, place: Place):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda number: place.create_json("alerts/load", {"by": number}), range(32)))
+    assert created.count(True) == 1
+    assert place.read_json("alerts/load") == {"by": created.index(True)}
+    assert len(files_of(folder)) == 1
+
+
+def test_on_an_object_store_a_file_that_is_there_is_not_created_either():
+    from kfr.hooks.kfr import staging_root
+    from kfr.load.sealing import Seal
+
+    place = Place(staging_root("memory://kfr/created"), Seal(bytes(32)), "test/312345676/state")
+    assert [place.create_json("alerts/load", 1), place.create_json("alerts/load", 2)] == [True, False]
+    assert place.read_json("alerts/load") == 1
+    place.remove_all()
+
+
+def test_a_file_that_is_there_is_not_created(place: Place):
+    place.write_json("alerts/load", 1)
+    assert not place.create_json("alerts/load", 2)
+    assert place.read_json("alerts/load") == 1

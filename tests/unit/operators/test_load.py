@@ -1,4 +1,7 @@
+import contextlib
+import json
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,10 +10,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kfr.hooks.world import world_of
 from kfr.load import lease, mirror, planning
 from kfr.load.lease import LeaseLost
+from kfr.load.report import XCOM_KEY as REPORT
+from kfr.load.report import Kept
 from kfr.load.staging import run_key
+from kfr.load.summary import XCOM_KEY as STATUS
 from kfr.operators import load
 from kfr.operators.approval import KfrApproveChangesOperator, _body
 from kfr.operators.pool import SEEN
+from kfr.operators.step import retrying
 from kfr.operators.upload import KfrBatchFileOperator
 from kfr.register.errors import ConfigurationError, Fatal, Retriable
 from tests.simulator.identifiers import make_synthetic, text_of
@@ -182,3 +189,64 @@ def test_a_run_that_lost_the_register_sweeps_nothing(stand: Stand, monkeypatch: 
             operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
         stand.clock.advance(60)
     assert stand.staging.run("killed").exists("files/0001")
+
+
+def test_refused_rows_over_the_limit_are_told_of_by_the_plan(stand: Stand):
+    stand.join("12345678901", *customers(5))
+    take_lease(stand)
+    operator(load.KfrExtractOperator).execute(stand.context())
+    operator(load.KfrPlanOperator, first_load=True).execute(stand.context())
+    assert [m.subject.split("] ")[1][:11] for m in stand.simulator.mails] == ["1 of 6 rows"]
+
+
+def test_who_is_to_approve_is_told_and_that_it_was_done(stand: Stand):
+    from airflow.sdk.exceptions import TaskDeferred
+
+    planned(stand)
+    stand.ti.xcoms["plan"]["needs_person"] = True
+    asking = operator(KfrApproveChangesOperator, planned_by="plan")
+    with contextlib.suppress(TaskDeferred, Exception):  # Airflow is not there to ask anyone
+        asking.execute(stand.context())
+    (mail,) = stand.simulator.mails
+    assert "waits for a person's approval: 5 to add" in mail.subject.replace("\n", "")
+    stand.ti.xcoms["plan"]["needs_person"] = False
+    asking.execute(stand.context())
+    assert "The plan was approved by the guards" in stand.simulator.mails[1].subject
+
+
+def test_a_proven_load_ends_the_alert_of_the_failed_one(stand: Stand):
+    planned(stand)
+    context = stand.context()
+    context |= {"exception": Fatal("no"), "ti": SimpleNamespace(task_id="a_task", map_index=-1)}
+    retrying()["on_failure_callback"](context)
+    stand.ti.states = {"verify": "success"}
+    record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
+    record.execute(stand.context())
+    assert [m.subject.split("]")[0].strip() for m in stand.simulator.mails] == ["[KFR, act now", "[KFR, over"]
+
+
+def test_every_task_leaves_how_things_stand_for_the_page_and_the_last_one_the_report(stand: Stand):
+    new = planned(stand)
+    stand.ti.states = {"verify": "success"}
+    operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
+    status, report = stand.ti.xcoms[STATUS], Kept.from_text(stand.ti.xcoms[REPORT])
+    assert status["run"]["plan"]["added"] == 5
+    assert json.loads(report.content)["outcome"] == "proven"
+    assert not [c for c in new if c in f"{status} {report.content!r}"]
+
+
+def test_a_task_that_fails_leaves_its_own_words(stand: Stand):
+    planned(stand)
+    operator(load.KfrReleaseOperator).execute(stand.context())
+    with pytest.raises(Fatal):
+        operator(load.KfrRemoveEndedOperator).execute(stand.context())
+    assert stand.ti.xcoms[STATUS]["trouble"].startswith("NotApproved: ")
+
+
+def test_a_page_that_cannot_be_told_fails_no_load(stand: Stand, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(stand.ti, "xcom_push", broken)
+    take_lease(stand)
+    operator(load.KfrExtractOperator).execute(stand.context())

@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,17 @@ def test_it_can_wait_until_a_second_copy_would_be_loaded_too(stand: Stand, journ
     proven = stand.clock.monotonic() - began
     run(trigger(until_settled=True))
     assert stand.clock.monotonic() - began > max(proven, 11.0)
+
+
+def test_its_log_says_how_far_the_file_is(stand: Stand, journal: Journal, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    log = SimpleNamespace(info=said.append)
+    monkeypatch.setattr(KfrLoadingTrigger, "log", property(lambda _: log))
+    register(stand)
+    run(trigger(until_settled=True))
+    assert "File 0001: " in said[0]
+    assert "Waiting until" in said[-1]
+    assert text_of(CUSTOMER) not in str(said)
 
 
 def test_a_passing_fault_is_waited_out(stand: Stand, journal: Journal):

@@ -1,0 +1,45 @@
+"""From a task to the page KFR, and to its run's signed report."""
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+
+class PageLink(BaseOperatorLink):
+    """To the page of this run, beside Airflow's own view of it."""
+
+    name = "KFR"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Called in the worker when the task has run or is deferred."""
+        del operator
+        return run_url(ti_key.dag_id, ti_key.run_id)
+
+
+class ReportLink(BaseOperatorLink):
+    """To the report of this run."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Called in the worker, by then the report is made."""
+        del operator
+        return f"{base_url()}/kfr/report?{urlencode({'dag_id': ti_key.dag_id, 'run_id': ti_key.run_id})}"
+
+
+def base_url() -> str:
+    """Where people reach Airflow, without a slash at the end."""
+    return str(conf.get("api", "base_url", fallback="/")).rstrip("/")
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    return f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}/plugin/kfr-run"
+
+
+def task_url(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """A task's page, on which its log stands."""
+    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
+    run = f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
+    return f"{run}/tasks/{quote(task_id)}{mapped}"

@@ -1,0 +1,1 @@
+"""Whom to tell, and when: one alert for each change of state."""

@@ -1,0 +1,73 @@
+"""What an alert says: what happened, what it means for the register now, what to do, where to look."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kfr.clock import Clock, oslo_today
+from kfr.load import watermark
+from kfr.load.staging import Place
+
+RUNBOOK = "docs/runbook.md"
+
+
+class Severity(StrEnum):
+    """Two, so that nobody has to think: get up, or look at it in the morning."""
+
+    ACT = "act now"
+    LOOK = "look into it"
+
+
+class Topic(StrEnum):
+    """What has a state: at most one alert is open for each."""
+
+    LOAD = "load"
+    LATE = "late"
+    REJECTS = "rejects"
+    REMOVALS = "removals"
+    CERTIFICATE = "certificate"
+    DISAGREES = "disagrees"
+    APPROVAL = "approval"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert. No text of it may come from anything but our own figures and errors: it leaves the house."""
+
+    topic: Topic
+    cause: str  # another cause in another run is another state
+    severity: Severity
+    what: str  # one sentence
+    means: str
+    do: str
+    section: str  # heading of the runbook
+    links: tuple[tuple[str, str], ...] = ()
+
+    def subject(self, institution: str) -> str:
+        return f"[KFR, {self.severity}] {self.what.split('. ')[0].rstrip('.')} ({institution})"
+
+    def text(self) -> str:
+        parts = [self.what, f"For the register this means: {self.means}", f"What to do: {self.do}"]
+        parts.append(f"Runbook: {RUNBOOK}#{anchor(self.section)}")
+        parts += [f"{name}: {address}" for name, address in self.links]
+        return "\n\n".join(parts) + "\n"
+
+
+def anchor(heading: str) -> str:
+    """How a heading is linked to in rendered Markdown."""
+    kept = "".join(c for c in heading.lower() if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")
+
+
+def standing(state: Place, clock: Clock) -> str:
+    """How the register stands now, as far as is proven; one or two sentences."""
+    as_of = watermark.read_from(state)
+    if as_of is None or not state.exists("mirror"):
+        return "no load has been proven yet, so nothing can be said of what it holds."
+    days = (oslo_today(clock) - as_of).days
+    proven = state.read_json("mirror")["proven"]
+    late = "that is today" if days <= 0 else f"that is {days} day{'s' if days > 1 else ''} ago"
+    return (
+        f"it was last proven to be right as of {as_of} ({late}), with {proven:,} relationships. That stays; what has "
+        "changed in the warehouse since then may not be in it yet."
+    )

@@ -1,0 +1,53 @@
+"""A failed task in words. Only our own errors are quoted: anything else might quote a row of the warehouse."""
+
+from typing import Any
+
+from kfr.links.page import run_url, task_url
+from kfr.load.planning import GuardStopped
+from kfr.load.removal import ProofContradicted
+from kfr.load.upload import NotLoaded
+from kfr.load.verification import NotEqual
+from kfr.load.world import is_load
+from kfr.notifications.alerts import Alert, Severity, Topic
+from kfr.register.errors import CertificateError, KfrError, MaskinportenRefused
+
+KINDS: tuple[tuple[type[KfrError], str, str], ...] = (  # error, what it is, section of the runbook
+    (GuardStopped, "was stopped by a guard", "Guards"),
+    (MaskinportenRefused, "gets no token from Maskinporten", "No token"),
+    (CertificateError, "cannot use its certificate", "A new certificate"),
+    (NotLoaded, "waits for a file that is not loading", "A send that never loads"),
+    (NotEqual, "found that mirror and register disagree", "When something fails"),
+    (ProofContradicted, "found that mirror and register disagree", "When something fails"),
+)
+
+
+def failure_of(context: Any, standing: str) -> Alert:
+    """The alert for a task that failed, or for a file that is tried again."""
+    error, ti, dag_run = context.get("exception"), context["ti"], context["dag_run"]
+    kind, section = "has failed", "When something fails"
+    for known, words, where in KINDS:
+        if isinstance(error, known):
+            kind, section = words, where
+            break
+    cause = type(error).__name__ if error is not None else "unknown"
+    said = str(error) if isinstance(error, KfrError) else f"The task's log says more ({cause})."
+    code = getattr(error, "code", None)
+    load = is_load(dag_run.dag_id)
+    do = "then clear the failed task with its downstream tasks." if load else "then trigger the Dag again."
+    again = isinstance(error, NotLoaded)
+    return Alert(
+        topic=Topic.LOAD,
+        cause=f"{cause} {code or ''}".strip() if load else f"{dag_run.dag_id} {cause}",
+        severity=Severity.ACT,
+        what=f"{dag_run.dag_id} {kind}, at {ti.task_id}. {said}",
+        means=standing,
+        do="nothing at once: it is tried again by itself, and nothing is sent twice that is known to be there. If it "
+        "lasts, ask DSOP@bits.no with the CorrelationID."
+        if again
+        else f"remedy the cause as said above, {do}",
+        section=section,
+        links=(
+            ("log", task_url(dag_run.dag_id, dag_run.run_id, ti.task_id, ti.map_index)),
+            ("page", run_url(dag_run.dag_id, dag_run.run_id)),
+        ),
+    )

@@ -1,0 +1,84 @@
+"""Which alerts are open: one file a topic in the state folder, so that a change of state is told once.
+
+Twelve files that fail three times each are one failed load. What is over is told once, too.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kfr.clock import Clock
+from kfr.load.staging import Place
+from kfr.load.world import World
+from kfr.notifications.alerts import Alert, Topic, standing
+from kfr.notifications.channel import send
+
+FOLDER = "alerts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """The alerts of an institution, as a run sees them."""
+
+    state: Place
+    clock: Clock
+    institution: str  # for the subject
+    run: str
+    say: Callable[[str], None]
+
+    @classmethod
+    def of(cls, world: World) -> "Ledger":
+        who = f"{world.settings.fid}, {world.settings.environment}"
+        return cls(state=world.state, clock=world.clock, institution=who, run=world.run.key, say=world.say)
+
+    @property
+    def standing(self) -> str:
+        return standing(self.state, self.clock)
+
+    def open(self, alert: Alert) -> bool:
+        """Tell of a new state; whether it was told. A later failure of the same run, and the same cause, are not."""
+        name = f"{FOLDER}/{alert.topic}.json"
+        entry = {
+            "cause": alert.cause,
+            "run": self.run,
+            "since": self.clock.now().timestamp(),
+            "what": alert.what,
+        }
+        if not self.state.create_json(name, entry):
+            before = self.state.read_json(name)
+            if before["run"] == self.run or before["cause"] == alert.cause:
+                return False
+            self.state.write_json(name, entry)
+        try:
+            send(alert.subject(self.institution), alert.text(), alert.severity)
+        except BaseException:
+            self.state.delete(name)  # nobody was told: the next one that sees it tells
+            raise
+        self.say(f"Alert sent ({alert.severity}): {alert.what}")
+        return True
+
+    def tell(self, alert: Alert) -> None:
+        """Tell of something that has no end."""
+        send(alert.subject(self.institution), alert.text(), alert.severity)
+
+    def over(self, topics: Iterable[Topic], why: str, links: tuple[tuple[str, str], ...] = ()) -> bool:
+        """Tell, in one message, that what was open of `topics` is over; whether anything was."""
+        names = [f"{FOLDER}/{topic}.json" for topic in topics]
+        found: dict[str, dict[str, Any]] = {n: self.state.read_json(n) for n in names if self.state.exists(n)}
+        if not found:
+            return False
+        was = "\n".join(f"- {entry['what']}" for entry in found.values())
+        parts = [
+            f"{why} What was told before is over:\n{was}",
+            f"For the register this means: {self.standing}",
+        ]
+        text = "\n\n".join([*parts, *(f"{name}: {address}" for name, address in links)]) + "\n"
+        send(f"[KFR, over] {why.rstrip('.')} ({self.institution})", text, None)
+        for name in found:
+            self.state.delete(name)
+        return True
+
+    def is_open(self, topic: Topic, run: str | None = None) -> bool:
+        """Whether an alert of this topic is open, opened by `run` if that is given."""
+        name = f"{FOLDER}/{topic}.json"
+        return self.state.exists(name) and run in (None, self.state.read_json(name)["run"])

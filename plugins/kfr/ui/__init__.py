@@ -1,0 +1,1 @@
+"""The page in Airflow's UI, and a report as a page."""

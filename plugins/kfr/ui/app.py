@@ -1,0 +1,117 @@
+"""The page's routes, each behind Airflow's own login and rights on the runs of a Dag; mounted under `/kfr`.
+
+A route of a plugin without a dependency is open to anyone, so every one of them names its own. Loaded by the
+api-server only, at the first request: see `kfr.plugin`.
+"""
+
+from typing import Annotated, Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.models.dag import DagModel
+from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+
+from kfr.clock import SystemClock
+from kfr.load.report import Kept
+from kfr.ui.figures import institution_of, kept_report, one_run, overview
+from kfr.ui.page_view import page_values
+from kfr.ui.report_page import render
+from kfr.ui.run_view import RunView, report_address
+from kfr.ui.templating import page, source
+
+WORDS = {
+    "success": "done",
+    "awaiting_input": "waits for a person",
+    "up_for_retry": "tries again",
+    "up_for_reschedule": "looks again",
+    "deferred": "waits",
+    "upstream_failed": "not reached",
+}
+SECURE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+MAY_SEE_RUNS = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
+MAY_SEE_XCOM = Depends(requires_access_dag("GET", DagAccessEntity.XCOM))
+
+app = FastAPI(title="KFR", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@app.get("/", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def show_register(session: SessionDep, user: GetUserDep, institution: str = "") -> Response:
+    """The register, the load to look at and the history; only of Dags that the reader may see."""
+    known = session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.like("kfr\\_%", escape="\\"))).all()
+    permitted = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
+    mine = [dag_id for dag_id in known if dag_id in permitted]
+    names = sorted({name for dag_id in mine if (name := institution_of(dag_id)) is not None})
+    chosen = institution if institution in names or not names else names[0]
+    values = page_values(overview(session, mine, chosen), SystemClock().now())
+    others = [(name or "first institution", f"?institution={name}") for name in names]
+    return _html(page("page.html", words=WORDS, script=source("live.js"), others=others, **values))
+
+
+@app.get("/run", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def show_run(session: SessionDep, dag_id: str, run_id: str) -> Response:
+    """One run, beside Airflow's own view of it."""
+    run = one_run(session, dag_id, run_id) if institution_of(dag_id) is not None else None
+    values: dict[str, Any] = {"run": None, "refresh": 60}
+    if run is not None:
+        found = run.status.get("extract", {}).get("rejected", {})
+        values = {
+            "run": RunView(run, SystemClock().now()),
+            "refresh": 10 if run.is_active else 60,
+            "rejected": sorted(found.items(), key=lambda item: -item[1]),
+            "findings": run.status.get("plan", {}).get("findings", []),
+            "report": report_address(run) if run.report else None,
+        }
+        values["run"].title = "This load"
+    return _html(page("run.html", words=WORDS, script=source("live.js"), **values))
+
+
+def _kept(session: SessionDep, dag_id: str, run_id: str) -> Kept:
+    found = kept_report(session, dag_id, run_id) if institution_of(dag_id) is not None else None
+    if found is None:
+        raise HTTPException(404, "This run has no report: it did not hold the register, or it is not over.")
+    return Kept.from_text(found)
+
+
+KeptReport = Annotated[Kept, Depends(_kept)]
+
+
+@app.get("/report", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def show_report(kept: KeptReport, dag_id: str, run_id: str) -> Response:
+    """The report of a run as a page."""
+    import json
+    from urllib.parse import urlencode
+
+    query = urlencode({"dag_id": dag_id, "run_id": run_id})
+    links = [(name, f"{name}?{query}") for name in ("report.json", "report.sig", "report.pem")]
+    return _html(
+        render(json.loads(kept.content), script=source("live.js"), links=[("back to KFR", "./"), *links])
+    )
+
+
+@app.get("/report.json", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def report_json(kept: KeptReport) -> Response:
+    """The signed bytes."""
+    return _file(kept.content, "report.json", "application/json")
+
+
+@app.get("/report.sig", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def report_signature(kept: KeptReport) -> Response:
+    return _file(kept.signed.signature, "report.sig", "application/octet-stream")
+
+
+@app.get("/report.pem", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def report_certificate(kept: KeptReport) -> Response:
+    return _file(kept.signed.certificate, "report.pem", "application/x-pem-file")
+
+
+def _html(text: str) -> Response:
+    return HTMLResponse(text, headers=SECURE)
+
+
+def _file(content: bytes, name: str, kind: str) -> Response:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=kind, headers=SECURE | disposition)

@@ -1,0 +1,193 @@
+"""Every alert is provoked and its mail read, over SMTP."""
+
+import asyncio
+import json
+import logging
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kfr.hooks.world import world_of
+from kfr.load import lease
+from kfr.load.planning import GuardStopped
+from kfr.load.upload import NotLoaded
+from kfr.load.verification import NotEqual
+from kfr.notifications import cases
+from kfr.notifications.callbacks import alert_failure, alert_late, alert_retry
+from kfr.register.errors import AccessRefused, Fatal, MaskinportenRefused
+from tests.environment import MAIL_TO_ONCALL
+from tests.simulator import Fault, FaultKind
+from tests.unit.stand import SQL_FOLDER, Stand
+
+SECRET = "01010112345"
+
+
+def failed(
+    stand: Stand, error: BaseException, task_id: str = "upload_batch_file", index: int = -1, **more: Any
+) -> Any:
+    """What Airflow hands to a callback."""
+    context = stand.context(**more)
+    context["exception"] = error
+    context["ti"] = SimpleNamespace(
+        task_id=task_id,
+        map_index=index,
+        get_task_states=lambda **_: stand.ti.get_task_states(**_, task_ids=[]),
+    )
+    return context
+
+
+def recover(stand: Stand, run_id: str = "manual__1") -> None:
+    with world_of(stand.context(run_id), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        cases.recovered(world)
+
+
+def test_twelve_files_that_fail_three_times_are_one_alert_and_one_recovery(stand: Stand):
+    for attempt in range(3):
+        for index in range(12):
+            callback = alert_failure if attempt == 2 else alert_retry
+            callback(failed(stand, NotLoaded(f"Batch file {index:04d} is not loaded in time."), index=index))
+    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
+    (mail,) = stand.simulator.mails
+    assert mail.recipients == (MAIL_TO_ONCALL,)
+    assert mail.subject.startswith("[KFR, act now] kfr_initial_load waits for a file that is not loading")
+    recover(stand)
+    recover(stand)
+    _, over = stand.simulator.mails
+    assert over.subject.startswith("[KFR, over] kfr_initial_load is proven")
+    assert "waits for a file that is not loading" in over.text
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "section"),
+    [
+        (GuardStopped("mixed_worlds: synthetic numbers."), "was stopped by a guard", "guards"),
+        (
+            MaskinportenRefused("no token: the key expired", code="MP-121"),
+            "gets no token from Maskinporten",
+            "no-token",
+        ),
+        (NotEqual("The register does not equal."), "mirror and register disagree", "when-something-fails"),
+        (AccessRefused("You may not.", code="KFR-003"), "has failed", "when-something-fails"),
+    ],
+)
+def test_a_failure_says_what_happened_what_it_means_what_to_do_and_where(
+    stand: Stand, error: Exception, said: str, section: str
+):
+    alert_failure(failed(stand, error, "verify_register"))
+    (mail,) = stand.simulator.mails
+    assert said in mail.text
+    assert str(error) in mail.text
+    assert "For the register this means: no load has been proven yet" in mail.text
+    assert "What to do: " in mail.text
+    assert f"docs/runbook.md#{section}" in mail.text
+    assert "/dags/kfr_initial_load/runs/manual__1/tasks/verify_register" in mail.text
+    assert "/dags/kfr_initial_load/runs/manual__1/plugin/kfr-run" in mail.text
+    assert "312345676, test" in mail.subject
+
+
+def test_the_register_s_standing_is_told_with_day_and_number(stand: Stand):
+    day = stand.today - timedelta(days=3)
+    stand.staging.state.write_json("watermark", {"as_of": day.isoformat(), "run": "a-run"})
+    stand.staging.state.write_json("mirror", {"version": 2, "proven": 1234567})
+    alert_failure(failed(stand, Fatal("no")))
+    assert f"right as of {day} (that is 3 days ago), with 1,234,567 relationships" in " ".join(
+        stand.simulator.mails[0].text.split()
+    )
+
+
+def test_another_run_tells_again_only_of_another_cause(stand: Stand):
+    alert_failure(failed(stand, AccessRefused("no", code="KFR-003")))
+    alert_failure(failed(stand, AccessRefused("no", code="KFR-003"), run_id="manual__2"))
+    assert len(stand.simulator.mails) == 1
+    alert_failure(failed(stand, MaskinportenRefused("no", code="MP-121"), run_id="manual__2"))
+    assert len(stand.simulator.mails) == 2
+
+
+def test_an_error_that_is_not_ours_is_not_quoted(stand: Stand):
+    alert_failure(failed(stand, ValueError(f"invalid input: {SECRET}")))
+    (mail,) = stand.simulator.mails
+    assert SECRET not in mail.raw.decode()
+    assert "ValueError" in mail.text
+
+
+def test_a_dry_run_and_a_retry_of_anything_else_tell_nobody(stand: Stand):
+    alert_failure(failed(stand, Fatal("no"), dry_run=True))
+    alert_retry(failed(stand, AccessRefused("no")))
+    assert stand.simulator.mails == []
+
+
+def test_a_mail_server_that_refuses_fails_nothing_and_the_next_failure_tells(stand: Stand, caplog: Any):
+    stand.simulator.faults.add(Fault(kind=FaultKind.STATUS, operation="mail", nth=1, status=503))
+    with caplog.at_level(logging.WARNING):
+        alert_failure(failed(stand, Fatal("no")))
+    assert "An alert could not be sent (MailNotSent)" in caplog.text
+    assert stand.simulator.mails == []
+    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
+    assert len(stand.simulator.mails) == 1
+
+
+def test_nobody_to_tell_is_said_in_the_log(stand: Stand, monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    monkeypatch.delenv("AIRFLOW_VAR_KFR_ONCALL_MAIL")
+    with caplog.at_level(logging.WARNING):
+        alert_failure(failed(stand, Fatal("no")))
+    assert "An alert could not be sent (ConfigurationError)" in caplog.text
+
+
+def test_without_the_connection_the_first_failed_task_tells_and_no_other(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AIRFLOW_CONN_KFR_DEFAULT", json.dumps({"conn_type": "kfr", "extra": {}}))
+    alert_failure(failed(stand, Fatal("environment: is missing"), "check_readiness"))
+    monkeypatch.setattr(stand.ti, "get_task_states", lambda **_: {"manual__1": {"check_readiness": "failed"}})
+    alert_failure(failed(stand, Fatal("environment: is missing"), "record_mirror"))
+    (mail,) = stand.simulator.mails
+    assert "connection cannot be read" in mail.subject
+
+
+def late(stand: Stand, run_type: str = "scheduled") -> None:
+    run = {"dag_id": "kfr_periodic_load", "dag_run_id": "scheduled__1", "run_type": run_type}
+    asyncio.run(alert_late(context={"dag_run": run, "deadline": {}}, kfr_conn_id="kfr_default"))
+
+
+def test_a_scheduled_load_that_is_not_proven_in_time_is_told_of_once_and_its_end_too(stand: Stand):
+    late(stand)
+    late(stand)
+    (mail,) = stand.simulator.mails
+    assert "The periodic load is not proven in time" in mail.subject
+    assert "/dags/kfr_periodic_load/runs/scheduled__1/plugin/kfr-run" in mail.text
+    recover(stand)
+    assert "not proven in time" in stand.simulator.mails[1].text
+
+
+@pytest.mark.parametrize("run_type", ["manual", "backfill"])
+def test_only_a_scheduled_run_can_be_late(stand: Stand, run_type: str):
+    late(stand, run_type)
+    assert stand.simulator.mails == []
+
+
+def test_a_run_that_has_failed_and_was_told_of_is_not_late_as_well(stand: Stand):
+    context = failed(stand, Fatal("no"), run_id="scheduled__1")
+    context["dag_run"].dag_id = "kfr_periodic_load"
+    alert_failure(context)
+    late(stand)
+    assert len(stand.simulator.mails) == 1
+
+
+def test_lateness_fails_nothing_either(stand: Stand, monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    monkeypatch.delenv("AIRFLOW_VAR_KFR_ONCALL_MAIL")
+    with caplog.at_level(logging.WARNING):
+        late(stand)
+    assert "An alert could not be sent" in caplog.text
+
+
+def test_two_workers_that_see_the_same_failure_tell_once(stand: Stand):
+    """The file is made by whoever is first; the other finds it there."""
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        lease.acquire(world, finished=lambda _: False, heartbeat_seconds=1, first_load=True)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: alert_failure(failed(stand, Fatal("no"), index=i)), range(8)))
+    assert len(stand.simulator.mails) == 1
