@@ -36,12 +36,13 @@ async def alert_late(context: Any = None, kfr_conn_id: str = "kfr_default") -> N
 
 
 def _tell_of_failure(context: Any) -> None:
+    from kfr.load.world import is_load
     from kfr.notifications.channel import send
     from kfr.notifications.failures import failure_of
 
-    if (context.get("params") or {}).get("dry_run"):
-        return
     dag_run = context["dag_run"]
+    if (context.get("params") or {}).get("dry_run") or not is_load(dag_run.dag_id):
+        return  # the other Dags say themselves, by mail, what they have found
     ledger = _ledger(context["params"].get("kfr_conn_id", "kfr_default"), dag_run.dag_id, dag_run.run_id)
     if ledger is not None:
         ledger.open(failure_of(context, ledger.standing))

@@ -7,7 +7,6 @@ from kfr.load.planning import GuardStopped
 from kfr.load.removal import ProofContradicted
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
-from kfr.load.world import is_load
 from kfr.notifications.alerts import Alert, Severity, Topic
 from kfr.register.errors import CertificateError, KfrError, MaskinportenRefused
 
@@ -32,19 +31,17 @@ def failure_of(context: Any, standing: str) -> Alert:
     cause = type(error).__name__ if error is not None else "unknown"
     said = str(error) if isinstance(error, KfrError) else f"The task's log says more ({cause})."
     code = getattr(error, "code", None)
-    load = is_load(dag_run.dag_id)
-    do = "then clear the failed task with its downstream tasks." if load else "then trigger the Dag again."
     again = isinstance(error, NotLoaded)
     return Alert(
         topic=Topic.LOAD,
-        cause=f"{cause} {code or ''}".strip() if load else f"{dag_run.dag_id} {cause}",
+        cause=f"{cause} {code or ''}".strip(),
         severity=Severity.ACT,
         what=f"{dag_run.dag_id} {kind}, at {ti.task_id}. {said}",
         means=standing,
         do="nothing at once: it is tried again by itself, and nothing is sent twice that is known to be there. If it "
         "lasts, ask DSOP@bits.no with the CorrelationID."
         if again
-        else f"remedy the cause as said above, {do}",
+        else "remedy the cause as said above, then clear the failed task with its downstream tasks.",
         section=section,
         links=(
             ("log", task_url(dag_run.dag_id, dag_run.run_id, ti.task_id, ti.map_index)),

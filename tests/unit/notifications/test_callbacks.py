@@ -112,6 +112,16 @@ def test_an_error_that_is_not_ours_is_not_quoted(stand: Stand):
     assert "ValueError" in mail.text
 
 
+def test_a_dag_that_is_no_load_tells_by_its_own_report(stand: Stand):
+    context = failed(stand, Fatal("no"))
+    context["dag_run"].dag_id = "kfr_readiness"
+    alert_failure(context)
+    assert stand.simulator.mails == []
+    context["dag_run"].dag_id = "kfr_periodic_load__bank_a"
+    alert_failure(context)
+    assert len(stand.simulator.mails) == 1
+
+
 def test_a_dry_run_and_a_retry_of_anything_else_tell_nobody(stand: Stand):
     alert_failure(failed(stand, Fatal("no"), dry_run=True))
     alert_retry(failed(stand, AccessRefused("no")))
