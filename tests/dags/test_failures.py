@@ -79,8 +79,9 @@ def test_the_lease_of_a_run_that_died_is_taken_over_by_the_next(bank):
 
 
 def test_a_refused_d4_mail_is_sent_once_after_a_clear(bank):
-    bank.simulator.faults.add(Fault(kind=FaultKind.STATUS, operation="mail", nth=1, status=550))
     run = bank.trigger()
+    run.go(until="send_confirmation")  # alerts are mails, too
+    bank.simulator.faults.add(Fault(kind=FaultKind.STATUS, operation="mail", nth=1, status=550))
     assert run.go() == "failed"
     assert "Nothing was sent" in run.errors["send_confirmation"]
     assert bank.d4_mails == []
@@ -90,8 +91,9 @@ def test_a_refused_d4_mail_is_sent_once_after_a_clear(bank):
 
 
 def test_a_d4_mail_that_may_have_left_is_a_person_s_decision_and_comes_twice_at_most_as_one(bank):
-    bank.simulator.faults.add(Fault(kind=FaultKind.CLOSED_AFTER_WORK, operation="mail", nth=1))
     run = bank.trigger()
+    run.go(until="send_confirmation")  # alerts are mails, too
+    bank.simulator.faults.add(Fault(kind=FaultKind.CLOSED_AFTER_WORK, operation="mail", nth=1))
     assert run.go() == "failed"
     assert "may have left" in run.errors["send_confirmation"]
     run.clear("send_confirmation")
