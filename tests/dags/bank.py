@@ -173,6 +173,11 @@ class Bank:
         """The Message-IDs of the confirmations that arrived."""
         return [mail.message_id for mail in self.simulator.mails if mail.subject.startswith("D-4")]
 
+    @property
+    def mails_to_bits(self) -> list[Any]:
+        """All but the alerts to who is on call."""
+        return [mail for mail in self.simulator.mails if environment.MAIL_TO_BITS in mail.recipients]
+
     def sent(self, *kinds: str) -> list[Any]:
         """What the register was asked to change."""
         kinds = kinds or ("file_accepted", "register_one", "remove_one")

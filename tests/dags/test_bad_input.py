@@ -140,4 +140,4 @@ def test_a_disk_that_is_full_in_the_middle_of_a_load_loses_nothing(bank, task):
 def assert_nothing_left(bank):
     """Nothing has left the house: no file, no call that changes anything, no mail."""
     assert bank.sent() == []
-    assert bank.simulator.mails == []
+    assert bank.mails_to_bits == []

@@ -160,7 +160,7 @@ def assert_waits_for_a_person(bank, run):
 def assert_nothing_left(bank):
     """Nothing has left the house: no file, no call that changes anything, no mail."""
     assert bank.sent() == []
-    assert bank.simulator.mails == []
+    assert bank.mails_to_bits == []
 
 
 def findings(run):

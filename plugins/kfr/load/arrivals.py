@@ -129,9 +129,19 @@ def _arrived(world: World) -> Ints:
     """Who is a customer now and was not in the plan, nor proven before, nor registered singly since."""
     if world.run.as_of is not None and world.run.as_of < oslo_today(world.clock):
         return mirror.NOTHING  # a load as of a past day claims nothing about those who came later
-    now = extract.extract(world, "arrivals").active
+    found = extract.extract(world, "arrivals")
+    planning.require_one_world(world, found)
+    now = found.active
     known = [ids_of(extract.read(world).active), ids_of(mirror.read(world).proven)]
-    return _unanswered(world, mirror.take(now, np.concatenate(known)))
+    arrived = _unanswered(world, mirror.take(now, np.concatenate(known)))
+    limits = world.run.limits
+    if len(arrived) > max(limits.removals, limits.removal_share * len(known[0])):
+        raise planning.GuardStopped(
+            f"many_arrivals: {len(arrived):,} customers have arrived since the list of {len(known[0]):,} was made, "
+            "which no person has approved. They are not sent. Look at the source; if it is right, clear plan_changes "
+            "with what follows."
+        )
+    return arrived
 
 
 def _unanswered(world: World, rows: Ints) -> Ints:

@@ -28,7 +28,8 @@ from kfr.relationships.packing import (
     starts_of,
 )
 
-STRETCH = 500  # customers between two checkpoints
+STRETCH = 500  # customers between two checkpoints, at least
+CHECKPOINTS = 500  # of one comparison, at most: each writes all that is known by then
 NAME = "compared"
 
 
@@ -52,7 +53,7 @@ def look_up(
     :param starts: whether their starts are looked up too, which takes twice as many look-ups.
     :raises LookUpsUnreliable: the register finds nobody, not even one known to be there.
     """
-    asked = _settled(world, customers)
+    asked = customers
     seal = world.staging.fingerprint(asked.tobytes(), bytes([starts]))
     done, rows = 0, mirror.NOTHING
     if world.place.exists(f"{NAME}.json") and world.place.read_json(f"{NAME}.json")["asked"] == seal:
@@ -61,7 +62,7 @@ def look_up(
     began, began_at = world.now, done
     desired = extract.read(world).active
     while done < len(asked) and world.now < until:
-        part = asked[done : done + STRETCH]
+        part = asked[done : done + max(STRETCH, len(asked) // CHECKPOINTS)]
         wanted, known = lookup(desired, part), lookup(held.proven, part)
         today = oslo_today(world.clock)
         seen = [
@@ -122,7 +123,7 @@ def read(world: World) -> Comparison | None:
     return Comparison(**{f.name: stored[f.name] for f in fields(Comparison)})
 
 
-def _settled(world: World, customers: Ints) -> Ints:
+def settled(world: World, customers: Ints) -> Ints:
     """Without those removed today: the register may answer yes for the rest of the day."""
     queue, today = RemovalQueue.read(world.state), day_number(oslo_today(world.clock))
     removed = [c for c in queue.of(Removal.REMOVED).tolist() if queue.entries[c].day == today]

@@ -86,7 +86,8 @@ def record(world: World) -> Mirror:
         ]  # their customers are there; which start is, only a look-up says
         missing = _missing(world, send.file)
         if send.proven_at is not None:
-            proven = put(proven, rows[~np.isin(rows, missing)])
+            # Who was counted as missing is not proven, also if an earlier record took them for loaded.
+            proven = put(take(proven, ids_of(missing)), rows[~np.isin(rows, missing)])
             possible = put(possible, missing)
         else:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there

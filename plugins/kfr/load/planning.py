@@ -92,13 +92,15 @@ def plan(world: World, *, first_load: bool) -> Plan:
     held = _held(world, desired, first_load=first_load)
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
     diff = difference(desired.active, ours)
+    unproven = np.intersect1d(ids_of(held.possible), ids_of(desired.ended))  # sent, not proven, and ended
+    leaving = np.union1d(ids_of(diff.remove), unproven) if unproven.size else ids_of(diff.remove)
     starts, kept = _without_kept_starts(world, diff.start_changed, ours)
     held_back, again = refusals.split(world, diff.add)
     add = mirror.take(diff.add, ids_of(held_back))
     singly = mirror.NOTHING if first_load else _singly(world, mirror.take(add, ids_of(again)))
     by_file = mirror.take(add, np.concatenate([ids_of(singly), ids_of(again)]))
     world.place.write_array("singly", singly)
-    world.place.write_array("removals", ids_of(diff.remove))
+    world.place.write_array("removals", leaving)
     files = cut(np.concatenate([starts, by_file]) if starts.size else by_file, world.run.max_batch_bytes)
     files += cut(again, world.run.max_batch_bytes)  # by themselves: who is refused again spoils no other file
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
@@ -116,7 +118,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         desired,
         ours=len(ours),
         held=len(held.proven),
-        removals=len(diff.remove),
+        removals=len(leaving),
         held_back=len(held_back),
     )
     if first_load and held.proven.size == 0:
@@ -133,7 +135,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         start_changed=len(starts),
         unchanged=diff.unchanged + kept,
         start_kept=kept,
-        removals=len(diff.remove),
+        removals=len(leaving),
         never_seen=_never_seen(world, desired, ours),
         looked_up=looked_up,
         fates=fates(
@@ -258,6 +260,13 @@ def _alone_since(world: World) -> int:
     return holder.alone_since if holder else 0
 
 
+def require_one_world(world: World, found: extract.Extract) -> None:
+    """Raise GuardStopped if an extract made after the plan has numbers that have no place in this environment."""
+    findings = _judge(world, found, ours=len(found.active), held=len(found.active), removals=0, held_back=0)
+    if wrong := [f for f in findings if f.code in ("mixed_worlds", "numbers_of_2032")]:
+        raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in wrong)} Nothing of it was sent.")
+
+
 def _forget_earlier_plan(world: World) -> None:
     """What a plan of this run that was cleared has left: its closing file and its proof are not this one's."""
     for folder in ("results", "refused", "counted", "files"):
@@ -281,7 +290,7 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
     asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
     if not asked.size:
         return held
-    comparison.look_up(world, asked, held)
+    comparison.look_up(world, comparison.settled(world, asked), held)
     return comparison.take_over(world, held)
 
 

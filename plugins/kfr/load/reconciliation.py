@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kfr.load import comparison, extract, lease, mirror, removal, strata
+from kfr.load import comparison, extract, lease, mirror, planning, removal, strata
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
@@ -37,12 +37,12 @@ def compare(world: World, *, full: bool, seconds: float) -> bool:
         facts = {"sampled": about, "strata": [asdict(s) for s in sampled]}
         world.place.write_json("reconciled.json", facts)
     misses = sum(s["misses"] for s in _progress(world)["strata"])
-    if not (full or lost or misses):
+    if not (full or lost or misses or len(held.possible) > planning.MOST_LOOKED_UP):
         world.place.write_json("reconciled.json", {**_progress(world), "over": about})
         return True
     if not comparison.look_up(
         world,
-        _everyone(world, found, held, lost=lost),
+        _asked(world, found, held, about, lost=lost),
         held,
         starts=lost or _starts_differ(world),
         until=world.now + seconds,
@@ -72,7 +72,7 @@ def _sample(world: World, found: extract.Extract, held: Mirror) -> list[Stratum]
     missing = strata.missing(world, there, looked_up)
     other_start = [row for row in missing if strata.is_present(world, row)]
     ours = np.concatenate([ids_of(there), ids_of(held.possible), ids_of(found.active)])
-    gone = np.setdiff1d(ids_of(found.ended), ours) << DAY_BITS
+    gone = comparison.settled(world, np.setdiff1d(ids_of(found.ended), ours)) << DAY_BITS
     asked = strata.sample(world, gone, "not in the register")
     left = strata.patiently(world, asked.tolist(), lambda row: strata.is_present(world, row))
     result = [
@@ -87,6 +87,14 @@ def _sample(world: World, found: extract.Extract, held: Mirror) -> list[Stratum]
     ]
     world.say(_sentence(result))
     return result
+
+
+def _asked(world: World, found: extract.Extract, held: Mirror, about: str, *, lost: bool) -> Ints:
+    """Everyone, settled once: a new day or a new request must not throw hours of look-ups away."""
+    if _progress(world).get("asked") != about:
+        world.place.write_array("asked", comparison.settled(world, _everyone(world, found, held, lost=lost)))
+        world.place.write_json("reconciled.json", {**_progress(world), "asked": about})
+    return world.place.read_array("asked")
 
 
 def _everyone(world: World, found: extract.Extract, held: Mirror, *, lost: bool) -> Ints:

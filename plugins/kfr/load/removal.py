@@ -288,7 +288,14 @@ def _remove_one(world: World, entry: Entry, customer: int, intended_before: bool
     except NotRegistered as missing:
         if proven and not intended_before:
             entry.state = Removal.HELD
-            _reopen(world, customer)
+            if not _reopen(world, customer):
+                raise Fatal(
+                    "The register does not know a customer who was proven to be there, by a file whose entry is "
+                    "closed long since. The removal is kept. Run kfr_reconcile to see whether more are missing; "
+                    "then clear this task: it takes the removal for done.",
+                    correlation_id=missing.correlation_id,
+                    operation=missing.operation,
+                ) from None
             raise ProofContradicted(
                 "The register does not know a customer who was proven to be there. The file is open again, "
                 "the removal is kept, and no removal leaves until it is settled.",
@@ -316,8 +323,12 @@ def _delete(world: World, customer: int) -> None:
     persist(world.clock, call)
 
 
-def _reopen(world: World, customer: int) -> None:
-    """Void the proof of the file that held this customer: it counts as sent now, the customer its witness."""
+def _reopen(world: World, customer: int) -> bool:
+    """Void the proof of the file that held this customer: it counts as sent now, the customer its witness.
+
+    False if no entry is left of such a file.
+    """
+    reopened = False
     for send in world.journal.sends():
         rows = world.journal.rows(send)
         rows = rows[
@@ -326,3 +337,5 @@ def _reopen(world: World, customer: int) -> None:
         if send.loads and customer in ids_of(rows):
             witnesses = (*send.witnesses, Witness(customer_id=customer))
             world.journal.put(replace(send, proven_at=None, witnesses=witnesses, counts_from=world.now))
+            reopened = True
+    return reopened

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from kfr.load import mirror, strata
+from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
 from kfr.load.world import World
@@ -29,13 +30,15 @@ def verify(world: World, removed: Ints) -> Stratum:
     if kept and len(looked_up) < len(entries):
         looked_up = np.sort(entries[:, 0])
         kept = [row for row in looked_up.tolist() if not _is_taken(world, row, before[row])]
-    absent = [row for row in kept if not strata.is_present(world, row)]
+    absent = strata.patiently(world, kept, lambda row: not strata.is_present(world, row))
     stays = np.array([row for row in kept if row not in set(absent)], np.int64)
     entries[:, 2] = np.where(np.isin(entries[:, 0], stays), StartChange.KEPT, StartChange.CORRECTED)
     entries[np.isin(entries[:, 0], absent), 2] = StartChange.SENT
     world.journal.put_start_changes(world.run.key, entries)
     if absent:  # who was proven to be there is not: the next load adds them
         held = mirror.read(world)
+        if not finds_known(world, mirror.take(held.proven, ids_of(np.array(absent, np.int64)))):
+            raise LookUpsUnreliable("The register finds nobody, not even who is proven to be there.")
         mirror.correct(
             world, held, present=mirror.NOTHING, absent=np.sort(ids_of(np.array(absent, np.int64)))
         )

@@ -94,7 +94,8 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
     world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
     still = strata.missing(world, rows, np.union1d(looked_up, wrong))
     other_start = [row for row in still if strata.is_present(world, row)]
-    _keep_out_of_the_mirror(world, label, np.array(still, np.int64))
+    for file in (label, f"repair-{label}"):
+        _keep_out_of_the_mirror(world, file, np.array(still, np.int64))
     return Stratum(
         name=name,
         rows=len(rows),

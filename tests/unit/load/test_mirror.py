@@ -110,6 +110,15 @@ def test_rows_that_a_full_count_missed_are_not_taken_over(began):
     assert (began.proven, began.possible) == ([5, 7], [6])
 
 
+def test_rows_that_are_counted_as_missing_after_their_file_was_recorded_are_taken_back(began):
+    rows = sent(began, [5, 6, 7], proven_at=1.0)
+    mirror.record(began.world)
+    assert began.proven == [5, 6, 7]
+    began.world.state.write_array(f"missing/{file_of(5)[:40]}", rows[1:2])
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5, 7], [6])
+
+
 def test_a_send_closed_by_a_person_proves_nobody_and_unproves_whom_it_was_looked_for_by(began):
     sent(began, [5, 6], proven_at=1.0)
     mirror.record(began.world)
