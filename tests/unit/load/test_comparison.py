@@ -33,6 +33,7 @@ def compare(load: OneLoad, customers: Ints | None = None, *, starts: bool = True
     extract.extract_relationships(load.world)
     world = load.world
     asked = customers_of(load) if customers is None else customers
+    asked = comparison.settled(world, asked)
     assert comparison.look_up(world, asked, mirror.read(world), starts=starts)
     comparison.take_over(world, mirror.read(world))
     found = comparison.read(load.world)
