@@ -295,7 +295,7 @@ class Play:
             lease.check(world)
         if lease.is_held(world):
             mirror.record(world)
-            report.build(world)
+            report.keep(world, report.build(world, "proven" if verified else "not proven"))
             retention.sweep(world)
             if verified:
                 watermark.follow(world, extract.read(world))
