@@ -29,7 +29,7 @@ def test_it_does_not_start_while_tasks_are_open(bank):
     assert run.go() == "failed"
     assert run.states["check_readiness"] == "failed"
     assert run.states["acquire_register"] == "upstream_failed"
-    assert bank.simulator.log == []
+    assert [event for event in bank.simulator.log if event.kind != "mail"] == []  # an alert may leave
 
 
 @pytest.mark.parametrize("params", [{"dry_run": True}, {"start_despite": "Bits agreed by phone"}])
