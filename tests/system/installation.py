@@ -99,6 +99,7 @@ def installation(
             database=metadata,
             env={**env, **(airflow or {})},
             pools=environment.POOLS,
+            lifetime=lifetime,
         ) as running:
             yield Installation(
                 airflow=running, stand=stand, generated=made, warehouse=warehouse, metadata=metadata
