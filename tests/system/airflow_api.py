@@ -59,6 +59,13 @@ class AirflowApi:
             raise httpx.HTTPStatusError(text, request=answer.request, response=answer)
         return answer.json() if answer.content else None
 
+    def page(self, path: str) -> bytes | None:
+        """The body of any page, API or UI, at a full path; None where there is none."""
+        if "Authorization" not in self._http.headers:
+            self._log_in()
+        answer = self._http.get(path)
+        return None if answer.is_error else answer.content
+
     def _log_in(self) -> None:
         answer = self._http.post("/auth/token", json=self._login)
         answer.raise_for_status()
