@@ -67,7 +67,7 @@ def test_after_a_restore_a_periodic_load_stops_at_who_is_gone_and_a_reconciliati
     for label in load.plan(first_load=False).labels:
         load.send(label)
     load.close_additions()
-    with pytest.raises(Fatal, match="closed long since. The removal is kept. Run kfr_reconcile"):
+    with pytest.raises(Fatal, match="closed long since"):
         removal.remove_ended(load.world)
     lease.release(load.world)
     assert equal(reconcile(load))
