@@ -60,8 +60,6 @@ class Finder:
             tokens = set(pattern.findall(content if form == "base64" else lower))
             inner = b"\n".join(piece for token in tokens for piece in decoded(token))
             found[form] = len(self._digits(inner.decode("latin-1")) | self._binary(inner))
-        wide = content.replace(b"\0", b"") if 0 in content else b""
-        found["utf-16"] = len(self._digits(wide.decode("latin-1")))
         return +found
 
     def _plain(self, content: bytes) -> dict[str, int]:

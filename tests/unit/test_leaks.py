@@ -46,6 +46,7 @@ FORMS = {
     "as a hexadecimal integer": f"{NUMBER:#x}".encode(),
     "as a packed hexadecimal integer": f"{PACKED:#X}".encode(),
     "in hexadecimal": f"\\x00{PERSON.encode().hex()}".encode(),
+    "in hexadecimal behind a letter": f"a{PERSON.encode().hex()}".encode(),
     "as an array in hexadecimal": np.array([PACKED], np.int64).tobytes().hex().upper().encode(),
     "by MD5": hashlib.md5(PERSON.encode()).hexdigest().encode(),
     "by SHA-256": f"h={hashlib.sha256(str(NUMBER).encode()).hexdigest()}".encode(),
