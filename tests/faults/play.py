@@ -295,10 +295,10 @@ class Play:
             lease.check(world)
         if lease.is_held(world):
             mirror.record(world)
-            report.keep(world, report.build(world, "proven" if verified else "not proven"))
-            retention.sweep(world)
             if verified:
                 watermark.follow(world, extract.read(world))
+            retention.sweep(world)
+            report.keep(world, report.build(world, "proven" if verified else "not proven"))
         if self.states.get("verify_register") != "success":
             raise Fatal("The load is not verified.")
 
