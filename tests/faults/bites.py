@@ -144,7 +144,9 @@ BUGS: dict[str, Callable[[], Any]] = {
     ),
     "404 on removal is taken as done without intent": lambda: _put((removal, "_remove_one", _missing_is_done)),
     "a back-dated arrival is sent singly": lambda: _put((arrivals, "register_arrivals", _everyone_singly)),
-    "vanished is taken as ended": lambda: _put((removal, "_may_be_due", _vanished_is_ended)),
+    "vanished is taken as ended": lambda: _put(
+        (removal, "_may_be_due", _vanished_is_ended), (removal, "_due", lambda _, candidates, __: candidates)
+    ),
     "the mirror moves before proof": lambda: _put((mirror, "record", _accepted_is_proven)),
     "a miss is not looked at": lambda: _put((strata, "missing", _no_misses)),
     "green though the proof failed": lambda: _put((Play, "_record", _green_anyway)),

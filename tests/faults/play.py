@@ -74,7 +74,7 @@ class Play:
         """A person clears what failed, and acquire_register with it; or what the errors say."""
         self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
         if any(
-            "Clear extract_relationships" in error or "rejected" in error
+            "lear extract_relationships" in error or "rejected" in error
             for error in self.errors[self._cleared :]
         ):
             self.states = {"check_readiness": "success"}
@@ -293,6 +293,7 @@ class Play:
         verified = self.states.get("verify_register") == "success"
         if verified:
             lease.check(world)
+            planning.require_current(world)
         if lease.is_held(world):
             mirror.record(world)
             if verified:

@@ -313,7 +313,7 @@ class Year:
         proven, possible = set(ids_of(held.proven).tolist()), set(ids_of(held.possible).tolist())
         if wrong := (proven - active.keys()) | (active.keys() - proven - possible - self.forgotten):
             self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
-        undisturbed = active.keys() - self.registered_again
+        undisturbed = active.keys() - self.registered_again - self._unproven(play)
         open_starts = self._open_starts(play)
         for row in held.proven.tolist():
             customer, start = row >> 17, date_of(int(starts_of(row)))
@@ -352,4 +352,10 @@ class Year:
         """Customers with a refused row, and those of a file that could not be proven today."""
         tainted = {int(a.customer) for a in self.held if a.started and a.ended and a.ended < a.started}
         world = self.institution.world(play.run)
-        return tainted | set(ids_of(mirror.read(world).possible).tolist())
+        return tainted | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
+
+    def _unproven(self, play: Play) -> set[int]:
+        """Customers of a file that nothing proves: it may load any time, and removals wait for the next day."""
+        journal = self.institution.world(play.run).journal
+        sends = [send for send in journal.sends() if send.loads and send.proven_at is None]
+        return {customer for send in sends for customer in ids_of(journal.rows(send)).tolist()}

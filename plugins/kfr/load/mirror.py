@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfr.load.journal import Single, StartChange, is_open, schedule
+from kfr.load.lease import LeaseLost
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
@@ -272,6 +273,11 @@ def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
     unmoved = np.array_equal(proven, before.proven) and np.array_equal(possible, before.possible)
     if unmoved and pointer.get("version") == before.version:
         return before
+    if pointer.get("version", 0) > before.version:
+        raise LeaseLost(
+            "Another run has moved the mirror since this task read it, so this one's is not written. Clear "
+            "acquire_register too."
+        )
     after = Mirror(version=before.version + 1, proven=proven, possible=possible)
     stem = f"mirrors/{after.version:08d}"
     world.state.write_array(f"{stem}.proven", proven)

@@ -241,18 +241,24 @@ def approve(world: World, by: str) -> None:
 
 def require_approved(world: World) -> None:
     """Raise NotApproved unless it is this very plan that was approved, and still stands on the mirror as it is."""
-    plan_ = read(world)
-    if plan_.alone_since != _alone_since(world):
-        raise NotApproved(
-            "Another run has written to the register since this plan was made, so it does not start from what is "
-            "there now. Nothing was sent by this task. Clear extract_relationships with what follows it."
-        )
+    plan_ = require_current(world)
     approved = world.place.read_json("approved.json") if world.place.exists("approved.json") else {}
     if approved.get("fingerprint") != plan_.fingerprint:
         raise NotApproved(
             "The plan was made anew after it was approved, so the approval does not count. Nothing was sent by "
             "this task. Clear approve_changes with what follows it."
         )
+
+
+def require_current(world: World) -> Plan:
+    """The plan; NotApproved if another run has written to the register since it was made."""
+    plan_ = read(world)
+    if plan_.alone_since != _alone_since(world):
+        raise NotApproved(
+            "Another run has written to the register since this plan was made, so it does not start from what is "
+            "there now. Nothing was sent by this task. Clear extract_relationships with what follows it."
+        )
+    return plan_
 
 
 def _alone_since(world: World) -> int:
