@@ -300,6 +300,8 @@ class Year:
             c: start for c, (start, end) in institution.simulator.relationships().items() if end is None
         }
         excused = {int(c) for c in self.vanished} | self._held_back(play) | self.forgotten
+        queue = institution.warehouse.queue  # whoever is asked about after it was read is the next load's
+        excused |= {int(c) for c, result in queue.items() if result in (None, "waits")}
         excused |= (turned := self._turned_at_midnight(play) | changed)
         if not whole:
             desired = {c: start for c, start in desired.items() if c in active}

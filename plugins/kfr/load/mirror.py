@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kfr.clock import oslo_today
 from kfr.load.journal import Single, StartChange, is_open, schedule
 from kfr.load.lease import LeaseLost
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -105,8 +106,11 @@ def record(world: World) -> Mirror:
     proven = take(proven, queue.gone())
     possible = take(possible, np.union1d(queue.gone(), ids_of(proven)))
     after = _move(world, before, proven, possible)
+    today = oslo_today(world.clock)
     for send in sends:
-        if send.run != world.run.key and not is_open(send, plans.get(send.name), now):
+        if send.run == world.run.key or is_open(send, plans.get(send.name), now):
+            continue
+        if not (send.loads and send.proven_at is None and send.day == today):  # `removal` looks for those
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
     return after

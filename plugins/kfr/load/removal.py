@@ -7,12 +7,12 @@ DELETE (ONB D-3, step 3).
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
-from kfr.clock import OSLO, oslo_date, oslo_today
+from kfr.clock import OSLO, oslo_today
 from kfr.load import extract, lease, mirror, planning
 from kfr.load.ingestion import record_proof
 from kfr.load.journal import Witness, schedule
@@ -227,11 +227,9 @@ def _unproven_today(world: World) -> Ints:
 
     Those who were only filed again with another start, too: a row that loads late brings them back.
     """
-    found, today = [mirror.NOTHING], oslo_today(world.clock)
-    for send in world.journal.sends():
-        sent_today = oslo_date(datetime.fromtimestamp(send.counts_from, UTC)) == today
-        if send.proven_at is None and send.loads and sent_today:
-            found.append(ids_of(world.journal.rows(send)))
+    journal, today = world.journal, oslo_today(world.clock)
+    unproven = [s for s in journal.sends() if s.proven_at is None and s.loads and s.day == today]
+    found = [mirror.NOTHING, *(ids_of(journal.rows(send)) for send in unproven)]
     return np.unique(np.concatenate(found))
 
 
