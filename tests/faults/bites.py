@@ -154,7 +154,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "files without dates": lambda: _put((upload, "render", _undated)),
     "a piece of a halved file is forgotten": lambda: _put((upload, "leaves", _half_is_lost)),
     "the lease is not looked at": lambda: _put((lease, "check", lambda _: None)),
-    "a plan that was overtaken is carried out": lambda: _put((planning, "_alone_since", lambda _: 0)),
+    "a plan that was overtaken is carried out": lambda: _put((lease, "alone_since", lambda _: 0)),
     "requests are not paced": lambda: _put((limits.Pace, "_take_turn", lambda _: 0.0)),
     "Retry-After is not kept": lambda: _put((patience, "_pause", lambda *_: 0.0)),
     "who is refused is forgotten by the plan": lambda: _put(

@@ -148,7 +148,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         labels=labels,
         forecast=forecast(world, [len(f) for f in files], sum(sizes)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
-        alone_since=0 if world.run.dry_run else _alone_since(world),
+        alone_since=0 if world.run.dry_run else lease.alone_since(world),
     )
     world.place.write_json("plan.json", asdict(result))
     world.say(_sentence(result))
@@ -253,17 +253,12 @@ def require_approved(world: World) -> None:
 def require_current(world: World) -> Plan:
     """The plan; NotApproved if another run has written to the register since it was made."""
     plan_ = read(world)
-    if plan_.alone_since != _alone_since(world):
+    if plan_.alone_since != lease.alone_since(world):
         raise NotApproved(
             "Another run has written to the register since this plan was made, so it does not start from what is "
             "there now. Nothing was sent by this task. Clear extract_relationships with what follows it."
         )
     return plan_
-
-
-def _alone_since(world: World) -> int:
-    holder = lease.current(world)
-    return holder.alone_since if holder else 0
 
 
 def require_one_world(world: World, found: extract.Extract) -> None:
