@@ -316,6 +316,9 @@ class Year:
         if wrong := (proven - active.keys()) | (active.keys() - proven - possible - self.forgotten):
             self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
         undisturbed = active.keys() - self.registered_again - self._unproven(play)
+        undisturbed &= {
+            int(a.customer) for a in self.held
+        }  # whose start was filed anew and who vanished: nobody asks
         open_starts = self._open_starts(play)
         for row in held.proven.tolist():
             customer, start = row >> 17, date_of(int(starts_of(row)))
@@ -354,7 +357,9 @@ class Year:
         """Customers with a refused row, and those of a file that could not be proven today."""
         tainted = {int(a.customer) for a in self.held if a.started and a.ended and a.ended < a.started}
         world = self.institution.world(play.run)
-        return tainted | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
+        tomorrow = self.today + timedelta(days=1)  # within the bridge of a day: nobody is removed for that
+        bridged = {int(a.customer) for a in self.held if a.started == tomorrow}
+        return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
 
     def _unproven(self, play: Play) -> set[int]:
         """Customers of a file that nothing proves: it may load any time, and removals wait for the next day."""

@@ -54,7 +54,9 @@ def look_up(
     :raises LookUpsUnreliable: the register finds nobody, not even one known to be there.
     """
     asked = customers
-    alone = lease.alone_since(world).to_bytes(8, "big")  # what was seen before another run wrote counts no more
+    alone = lease.alone_since(world).to_bytes(
+        8, "big"
+    )  # what was seen before another run wrote counts no more
     seal = world.staging.fingerprint(asked.tobytes(), bytes([starts]), alone)
     done, rows = 0, mirror.NOTHING
     if world.place.exists(f"{NAME}.json") and world.place.read_json(f"{NAME}.json")["asked"] == seal:

@@ -149,10 +149,8 @@ class Journal:
 
     def archive(self, send: Send) -> None:
         """Keep the fact of a closed send, without identifiers, for the delivery log."""
-        day = send.day.isoformat()
-        self._state.write_json(
-            f"history/{day}-{send.file[:40]}-{send.attempt}", asdict(replace(send, witnesses=()))
-        )
+        sent = f"{send.day.isoformat()}-{send.file[:40]}-{send.attempt}-{send.counts_from:.0f}"
+        self._state.write_json(f"history/{sent}", asdict(replace(send, witnesses=())))
         self._state.delete(send.name)
         if not self.of_file(send.file):
             self._state.delete(f"rows/{send.file[:40]}")
