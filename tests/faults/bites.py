@@ -144,7 +144,9 @@ BUGS: dict[str, Callable[[], Any]] = {
     ),
     "404 on removal is taken as done without intent": lambda: _put((removal, "_remove_one", _missing_is_done)),
     "a back-dated arrival is sent singly": lambda: _put((arrivals, "register_arrivals", _everyone_singly)),
-    "vanished is taken as ended": lambda: _put((removal, "_may_be_due", _vanished_is_ended)),
+    "vanished is taken as ended": lambda: _put(
+        (removal, "_may_be_due", _vanished_is_ended), (removal, "_due", lambda _, candidates, __: candidates)
+    ),
     "the mirror moves before proof": lambda: _put((mirror, "record", _accepted_is_proven)),
     "a miss is not looked at": lambda: _put((strata, "missing", _no_misses)),
     "green though the proof failed": lambda: _put((Play, "_record", _green_anyway)),
@@ -152,7 +154,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "files without dates": lambda: _put((upload, "render", _undated)),
     "a piece of a halved file is forgotten": lambda: _put((upload, "leaves", _half_is_lost)),
     "the lease is not looked at": lambda: _put((lease, "check", lambda _: None)),
-    "a plan that was overtaken is carried out": lambda: _put((planning, "_alone_since", lambda _: 0)),
+    "a plan that was overtaken is carried out": lambda: _put((lease, "alone_since", lambda _: 0)),
     "requests are not paced": lambda: _put((limits.Pace, "_take_turn", lambda _: 0.0)),
     "Retry-After is not kept": lambda: _put((patience, "_pause", lambda *_: 0.0)),
     "who is refused is forgotten by the plan": lambda: _put(

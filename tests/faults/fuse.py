@@ -144,6 +144,10 @@ class _FusedPlace(Place):
         super().delete(name)
         self._fuse.touch(point, "after")
 
+    def remove(self, name: str) -> int:
+        self._fuse.touch(self._point("remove", name))
+        return super().remove(name)
+
     def _point(self, what: str, name: str) -> str:
         return f"{what} {self._kind} {name.partition('/')[0].partition('.')[0]}"
 
@@ -167,10 +171,6 @@ def _disk(root: Path | MemoryPath, struck: Kind | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    def remove(self, name: str) -> int:
-        self._fuse.touch()
-        return super().remove(name)
 
 
 class _FusedStaging(Staging):

@@ -74,7 +74,7 @@ class Play:
         """A person clears what failed, and acquire_register with it; or what the errors say."""
         self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
         if any(
-            "Clear extract_relationships" in error or "rejected" in error
+            "lear extract_relationships" in error or "rejected" in error
             for error in self.errors[self._cleared :]
         ):
             self.states = {"check_readiness": "success"}
@@ -293,12 +293,13 @@ class Play:
         verified = self.states.get("verify_register") == "success"
         if verified:
             lease.check(world)
+            planning.require_current(world)
         if lease.is_held(world):
             mirror.record(world)
-            report.keep(world, report.build(world, "proven" if verified else "not proven"))
-            retention.sweep(world)
             if verified:
                 watermark.follow(world, extract.read(world))
+            retention.sweep(world)
+            report.keep(world, report.build(world, "proven" if verified else "not proven"))
         if self.states.get("verify_register") != "success":
             raise Fatal("The load is not verified.")
 

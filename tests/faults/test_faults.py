@@ -7,7 +7,7 @@ import pytest
 from tests.faults.campaign import Tally, play_all
 from tests.faults.scenario import play_seed
 
-PARTS, RUNS = 6, 50  # about 90 s of CPU; `make faults` goes on from there
+PARTS, RUNS = 6, 40  # about 60 s of CPU; `make faults` goes on from there
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ class Keeping(RuleBasedStateMachine):
     def arrives(self, ago):
         self.year.arrive(ago)
 
+    @precondition(lambda self: len(self.year.active()) > 2)  # an empty list authorises no removal
     @rule(ago=st.integers(0, 30))
     def leaves(self, ago):
         self.year.leave(ago)

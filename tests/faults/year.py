@@ -300,6 +300,8 @@ class Year:
             c: start for c, (start, end) in institution.simulator.relationships().items() if end is None
         }
         excused = {int(c) for c in self.vanished} | self._held_back(play) | self.forgotten
+        queue = institution.warehouse.queue  # whoever is asked about after it was read is the next load's
+        excused |= {int(c) for c, result in queue.items() if result in (None, "waits")}
         excused |= (turned := self._turned_at_midnight(play) | changed)
         if not whole:
             desired = {c: start for c, start in desired.items() if c in active}
@@ -313,7 +315,10 @@ class Year:
         proven, possible = set(ids_of(held.proven).tolist()), set(ids_of(held.possible).tolist())
         if wrong := (proven - active.keys()) | (active.keys() - proven - possible - self.forgotten):
             self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
-        undisturbed = active.keys() - self.registered_again
+        undisturbed = active.keys() - self.registered_again - self._unproven(play)
+        undisturbed &= {
+            int(a.customer) for a in self.held
+        }  # whose start was filed anew and who vanished: nobody asks
         open_starts = self._open_starts(play)
         for row in held.proven.tolist():
             customer, start = row >> 17, date_of(int(starts_of(row)))
@@ -352,4 +357,12 @@ class Year:
         """Customers with a refused row, and those of a file that could not be proven today."""
         tainted = {int(a.customer) for a in self.held if a.started and a.ended and a.ended < a.started}
         world = self.institution.world(play.run)
-        return tainted | set(ids_of(mirror.read(world).possible).tolist())
+        tomorrow = self.today + timedelta(days=1)  # within the bridge of a day: nobody is removed for that
+        bridged = {int(a.customer) for a in self.held if a.started == tomorrow}
+        return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
+
+    def _unproven(self, play: Play) -> set[int]:
+        """Customers of a file that nothing proves: it may load any time, and removals wait for the next day."""
+        journal = self.institution.world(play.run).journal
+        sends = [send for send in journal.sends() if send.loads and send.proven_at is None]
+        return {customer for send in sends for customer in ids_of(journal.rows(send)).tolist()}

@@ -10,7 +10,7 @@ from datetime import date, datetime
 import numpy as np
 
 from kfr.clock import OSLO, oslo_today
-from kfr.load import extract, mirror
+from kfr.load import extract, lease, mirror
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -54,7 +54,10 @@ def look_up(
     :raises LookUpsUnreliable: the register finds nobody, not even one known to be there.
     """
     asked = customers
-    seal = world.staging.fingerprint(asked.tobytes(), bytes([starts]))
+    alone = lease.alone_since(world).to_bytes(
+        8, "big"
+    )  # what was seen before another run wrote counts no more
+    seal = world.staging.fingerprint(asked.tobytes(), bytes([starts]), alone)
     done, rows = 0, mirror.NOTHING
     if world.place.exists(f"{NAME}.json") and world.place.read_json(f"{NAME}.json")["asked"] == seal:
         rows = world.place.read_array(f"{NAME}.rows")

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from kfr.clock import oslo_today
-from kfr.load import rejects, watermark
+from kfr.load import lease, rejects, watermark
 from kfr.load.rejects import Row
 from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
@@ -54,6 +54,7 @@ class Extract:
     counts: dict[str, int]
     rejected: dict[str, int]
     worlds: dict[str, int]
+    alone_since: int  # of the lease under which it was made; 0 in a dry run
 
     @property
     def rows(self) -> int:
@@ -141,6 +142,7 @@ def extract(
             "holds still."
         )
     result = Extract(
+        alone_since=0 if world.run.dry_run else lease.alone_since(world),
         as_of=day,
         days=days,
         active=folded.active,

@@ -74,6 +74,11 @@ class Send:
         return f"sends/{self.file[:40]}-{self.attempt}"
 
     @property
+    def day(self) -> date:
+        """The Oslo day from which it counts."""
+        return oslo_date(datetime.fromtimestamp(self.counts_from, UTC))
+
+    @property
     def loads(self) -> bool:
         """Whether any row of it may be in the register, now or later."""
         return self.outcome is not Outcome.REFUSED
@@ -144,10 +149,8 @@ class Journal:
 
     def archive(self, send: Send) -> None:
         """Keep the fact of a closed send, without identifiers, for the delivery log."""
-        day = oslo_date(datetime.fromtimestamp(send.counts_from, UTC)).isoformat()
-        self._state.write_json(
-            f"history/{day}-{send.file[:40]}-{send.attempt}", asdict(replace(send, witnesses=()))
-        )
+        sent = f"{send.day.isoformat()}-{send.file[:40]}-{send.attempt}-{send.counts_from:.0f}"
+        self._state.write_json(f"history/{sent}", asdict(replace(send, witnesses=())))
         self._state.delete(send.name)
         if not self.of_file(send.file):
             self._state.delete(f"rows/{send.file[:40]}")
@@ -199,11 +202,7 @@ class Journal:
 
     def rows_sent_on(self, day: date) -> int:
         """Rows that left on an Oslo day, over files, singles and re-sends, as the notice counts them."""
-        under_way = sum(
-            s.rows
-            for s in self.sends()
-            if s.loads and oslo_date(datetime.fromtimestamp(s.counts_from, UTC)) == day
-        )
+        under_way = sum(s.rows for s in self.sends() if s.loads and s.day == day)
         past = sum(
             int(self._state.read_json(name)["rows"])
             for name in self._state.names("history")

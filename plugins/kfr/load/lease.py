@@ -43,6 +43,12 @@ def current(world: World) -> Lease | None:
     return Lease(**world.state.read_json("lease"))
 
 
+def alone_since(world: World) -> int:
+    """The generation from which on only the holder has written: what was seen before may have changed since."""
+    holder = current(world)
+    return holder.alone_since if holder else 0
+
+
 def acquire(
     world: World, *, finished: Callable[[Lease], bool], heartbeat_seconds: float, first_load: bool
 ) -> Lease | None:

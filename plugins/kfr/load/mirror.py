@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kfr.clock import oslo_today
 from kfr.load.journal import Single, StartChange, is_open, schedule
+from kfr.load.lease import LeaseLost
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
@@ -104,8 +106,11 @@ def record(world: World) -> Mirror:
     proven = take(proven, queue.gone())
     possible = take(possible, np.union1d(queue.gone(), ids_of(proven)))
     after = _move(world, before, proven, possible)
+    today = oslo_today(world.clock)
     for send in sends:
-        if send.run != world.run.key and not is_open(send, plans.get(send.name), now):
+        if send.run == world.run.key or is_open(send, plans.get(send.name), now):
+            continue
+        if not (send.loads and send.proven_at is None and send.day == today):  # `removal` looks for those
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
     return after
@@ -272,6 +277,11 @@ def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
     unmoved = np.array_equal(proven, before.proven) and np.array_equal(possible, before.possible)
     if unmoved and pointer.get("version") == before.version:
         return before
+    if pointer.get("version", 0) > before.version:
+        raise LeaseLost(
+            "Another run has moved the mirror since this task read it, so this one's is not written. Clear "
+            "acquire_register too."
+        )
     after = Mirror(version=before.version + 1, proven=proven, possible=possible)
     stem = f"mirrors/{after.version:08d}"
     world.state.write_array(f"{stem}.proven", proven)

@@ -86,8 +86,11 @@ def plan(world: World, *, first_load: bool) -> Plan:
 
     :param first_load: whether the register is expected to be empty; everything goes by file then.
     :raises GuardStopped: a guard forbids the plan for anyone.
+    :raises NotApproved: another run has written to the register since the extract was made.
     """
     desired = extract.read(world)
+    if not world.run.dry_run:
+        _require_alone(world, desired.alone_since)
     _forget_earlier_plan(world)
     held = _held(world, desired, first_load=first_load)
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
@@ -148,7 +151,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         labels=labels,
         forecast=forecast(world, [len(f) for f in files], sum(sizes)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
-        alone_since=0 if world.run.dry_run else _alone_since(world),
+        alone_since=desired.alone_since,
     )
     world.place.write_json("plan.json", asdict(result))
     world.say(_sentence(result))
@@ -241,12 +244,7 @@ def approve(world: World, by: str) -> None:
 
 def require_approved(world: World) -> None:
     """Raise NotApproved unless it is this very plan that was approved, and still stands on the mirror as it is."""
-    plan_ = read(world)
-    if plan_.alone_since != _alone_since(world):
-        raise NotApproved(
-            "Another run has written to the register since this plan was made, so it does not start from what is "
-            "there now. Nothing was sent by this task. Clear extract_relationships with what follows it."
-        )
+    plan_ = require_current(world)
     approved = world.place.read_json("approved.json") if world.place.exists("approved.json") else {}
     if approved.get("fingerprint") != plan_.fingerprint:
         raise NotApproved(
@@ -255,9 +253,19 @@ def require_approved(world: World) -> None:
         )
 
 
-def _alone_since(world: World) -> int:
-    holder = lease.current(world)
-    return holder.alone_since if holder else 0
+def require_current(world: World) -> Plan:
+    """The plan; NotApproved if another run has written to the register since it was made."""
+    plan_ = read(world)
+    _require_alone(world, plan_.alone_since)
+    return plan_
+
+
+def _require_alone(world: World, since: int) -> None:
+    if since != lease.alone_since(world):
+        raise NotApproved(
+            "Another run has written to the register since this plan was made, so it does not start from what is "
+            "there now. Nothing was sent by this task. Clear extract_relationships with what follows it."
+        )
 
 
 def require_one_world(world: World, found: extract.Extract) -> None:

@@ -27,7 +27,8 @@ def compare(world: World, *, full: bool, seconds: float) -> bool:
     if not world.run.dry_run:
         lease.check(world)
     found = extract.read(world)
-    about = world.staging.fingerprint(found.active.tobytes(), found.ended.tobytes())
+    alone = lease.alone_since(world).to_bytes(8, "big")
+    about = world.staging.fingerprint(found.active.tobytes(), found.ended.tobytes(), alone)
     if _progress(world).get("over") == about:
         return True
     lost = not mirror.is_readable(world)

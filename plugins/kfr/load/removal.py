@@ -7,12 +7,12 @@ DELETE (ONB D-3, step 3).
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
-from kfr.clock import OSLO, oslo_date, oslo_today
+from kfr.clock import OSLO, oslo_today
 from kfr.load import extract, lease, mirror, planning
 from kfr.load.ingestion import record_proof
 from kfr.load.journal import Witness, schedule
@@ -199,7 +199,8 @@ def _require_fit(world: World, fresh: extract.Extract, planned: extract.Extract)
     if len(fresh.active) == 0 or len(fresh.active) < floor:
         raise ExtractUnfit(
             f"The extract has {len(fresh.active):,} active relationships where the plan's had {before:,}. It "
-            "authorises no removal. Mend the source, then clear."
+            "authorises no removal. Mend the source, then clear. If it is right, clear extract_relationships with "
+            "what follows it: the plan is judged anew."
         )
 
 
@@ -222,13 +223,13 @@ def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
 
 
 def _unproven_today(world: World) -> Ints:
-    """Customers added by a file that could not be proven: none is removed before the day after it."""
-    found, today = [mirror.NOTHING], oslo_today(world.clock)
-    for send in world.journal.sends():
-        sent_today = oslo_date(datetime.fromtimestamp(send.counts_from, UTC)) == today
-        if send.proven_at is None and send.loads and sent_today:
-            rows = world.journal.rows(send)
-            found.append(ids_of(rows[~np.isin(rows, world.journal.start_changes(send.run)[:, 0])]))
+    """Customers of a file that could not be proven: none is removed before the day after it.
+
+    Those who were only filed again with another start, too: a row that loads late brings them back.
+    """
+    journal, today = world.journal, oslo_today(world.clock)
+    unproven = [s for s in journal.sends() if s.proven_at is None and s.loads and s.day == today]
+    found = [mirror.NOTHING, *(ids_of(journal.rows(send)) for send in unproven)]
     return np.unique(np.concatenate(found))
 
 

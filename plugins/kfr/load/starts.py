@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from kfr.load import mirror, strata
+from kfr.load import lease, mirror, strata
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
@@ -31,6 +31,7 @@ def verify(world: World, removed: Ints) -> Stratum:
         looked_up = np.sort(entries[:, 0])
         kept = [row for row in looked_up.tolist() if not _is_taken(world, row, before[row])]
     absent = strata.patiently(world, kept, lambda row: not strata.is_present(world, row))
+    lease.check(world)  # looking up takes its time: another run may have written meanwhile
     stays = np.array([row for row in kept if row not in set(absent)], np.int64)
     entries[:, 2] = np.where(np.isin(entries[:, 0], stays), StartChange.KEPT, StartChange.CORRECTED)
     entries[np.isin(entries[:, 0], absent), 2] = StartChange.SENT

@@ -48,6 +48,7 @@ def verify(world: World) -> Proof:
 
     :raises NotEqual: something is missing after its repair, or a removal waits for a person.
     """
+    planning.require_current(world)
     lease.check(world)
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     removed = RemovalQueue.read(world.state).gone()
@@ -111,6 +112,7 @@ def _singles(world: World, removed: Ints) -> Stratum:
     rows = mirror.take(np.sort(singles[singles[:, 1] != Single.INTENDED, 0]), removed)
     looked_up = strata.sample(world, rows, "singles")
     misses = strata.missing(world, rows, looked_up)
+    lease.check(world)
     if not misses and len(singles):
         proven = np.where(singles[:, 1] == Single.INTENDED, Single.INTENDED, Single.PROVEN)
         world.journal.put_singles(world.run.key, np.column_stack([singles[:, 0], proven]))
@@ -142,7 +144,11 @@ def _removals(world: World) -> Stratum:
             entry.state = Removal.GONE
         else:
             pending += 1
+    lease.check(world)  # looking up takes its time: another run may have written its own queue meanwhile
     queue.write()
+    if there:  # ours again, else no removal would be due
+        back = np.sort(np.array([c << DAY_BITS for c in there], np.int64))
+        mirror.correct(world, mirror.read(world), present=back, absent=mirror.NOTHING)
     return Stratum(
         name="removals", rows=len(rows), sampled=len(looked_up), misses=len(there), pending=pending
     )

@@ -150,7 +150,7 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         self.verified_by = verified_by
 
     def execute(self, context: Any) -> dict[str, Any]:
-        from kfr.load import lease, report
+        from kfr.load import lease, planning, report
 
         dag_run = context["dag_run"]
         states = context["ti"].get_task_states(
@@ -165,6 +165,7 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
             if verified:
                 lease.check(world)  # what cannot be recorded is not green
+                planning.require_current(world)  # nor what was proven before another run wrote
             if lease.is_held(world):
                 counts = _record(world, verified=verified)
                 kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))

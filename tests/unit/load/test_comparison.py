@@ -3,7 +3,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from kfr.load import comparison, extract, mirror
+from kfr.load import comparison, extract, lease, mirror
 from kfr.load.comparison import Comparison
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.mirror import NOTHING
@@ -249,3 +249,17 @@ def test_a_number_that_the_register_refuses_to_look_up_is_not_there(loaded):
     odd = packed([11_111_111_111], loaded.today)
     found = compare(loaded, np.union1d(customers_of(loaded), ids_of(odd)))
     assert (found.customers, found.present) == (13, 12)
+
+
+def test_what_was_seen_before_another_run_wrote_is_looked_up_again(loaded):
+    """Else a customer whom that run removed would be taken for present, and the next removal contradict it."""
+    asked, held = customers_of(loaded), mirror.read(loaded.world)
+    assert comparison.look_up(loaded.world, asked, held)
+    lease.release(loaded.world)
+    other = loaded.with_run(run_id="manual__9")
+    assert other.acquire()
+    lease.release(other.world)
+    assert loaded.acquire()
+    before = looked_up(loaded)
+    assert comparison.look_up(loaded.world, asked, held)
+    assert looked_up(loaded) > before

@@ -169,3 +169,14 @@ def test_neither_the_name_of_a_send_nor_its_picture_holds_a_customer():
     send = a_send(witnesses=(WITNESS,))
     assert str(WITNESS.customer_id) not in f"{send!r} {send.name}"
     assert send.name == replace(send, label="x").name  # of file and attempt alone
+
+
+def test_the_same_file_sent_again_by_another_run_of_the_day_is_counted_twice(load):
+    """Its attempts begin anew, since the first entry is archived; the notice counts both."""
+    journal, day = load.world.journal, load.today
+    for counts_from in (load.world.now, load.world.now + 60):
+        send = a_send(counts_from=counts_from)
+        journal.intend(send, packed([1_898_228_475], day))
+        journal.archive(send)
+        journal.archive(send)  # a worker died in between
+    assert journal.rows_sent_on(day) == 500

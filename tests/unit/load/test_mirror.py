@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kfr.load import mirror
 from kfr.load.journal import Outcome, Single, Witness
+from kfr.load.lease import LeaseLost
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.retention import Retention
@@ -359,3 +360,28 @@ def test_a_removal_of_who_is_looked_up_and_not_there_waits_no_longer(load: OneLo
     held = mirror.record(load.world)
     mirror.correct(load.world, held, present=mirror.NOTHING, absent=np.array([gone]))
     assert list(RemovalQueue.read(load.world.state).entries) == [stays]
+
+
+def test_a_mirror_that_another_run_has_moved_since_it_was_read_is_not_overwritten(load: OneLoad):
+    load.join(2)
+    load.load()
+    stale = mirror.read(load.world)
+    moved = mirror.record(load.world)
+    assert moved.version > stale.version
+    with pytest.raises(LeaseLost, match="has moved the mirror"):
+        mirror.correct(load.world, stale, present=packed([1_898_228_475], load.today), absent=mirror.NOTHING)
+    assert mirror.read(load.world).version == moved.version
+
+
+def test_a_send_that_nothing_proves_stays_for_its_day_in_other_runs_too(load: OneLoad):
+    """Until then no removal of its customers: its rows may still load, and bring them back."""
+    load.join(2)
+    load.load()
+    other = load.with_run(dag_id="kfr_reconcile", run_id="manual__9")
+    send = a_send(run=load.run.key, witnesses=(), rows=1, counts_from=load.world.now - 60)
+    load.world.journal.intend(send, packed([1_898_228_475], load.today))
+    mirror.record(other.world)
+    assert send.name in [s.name for s in other.world.journal.sends()]
+    load.pass_days(1)
+    mirror.record(other.world)
+    assert send.name not in [s.name for s in other.world.journal.sends()]

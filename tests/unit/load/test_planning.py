@@ -291,3 +291,18 @@ def test_a_plan_stands_as_long_as_its_run_alone_has_held_the_register(load):
         lease.release(load.world)
         assert load.acquire()
     planning.require_approved(load.world)
+
+
+def test_an_extract_that_another_run_has_overtaken_is_not_planned_from(load):
+    load.join(3)
+    assert load.acquire()
+    extract.extract_relationships(load.world)
+    lease.release(load.world)
+    other = load.with_run(run_id="manual__2")
+    assert other.acquire()
+    lease.release(other.world)
+    assert load.acquire()
+    with pytest.raises(NotApproved, match="Clear extract_relationships"):
+        planning.plan(load.world, first_load=True)
+    extract.extract_relationships(load.world)
+    assert planning.plan(load.world, first_load=True).added == 3

@@ -2,6 +2,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from kfr.load import extract, lease, mirror, planning, removal
@@ -365,3 +366,16 @@ def test_a_proven_customer_whose_number_is_refused_on_removal_is_held_for_a_pers
     queue = RemovalQueue.read(loaded.world.state)
     assert queue.of(Removal.HELD).tolist() == [refused]
     assert queue.gone().tolist() == [other]
+
+
+def test_who_was_only_filed_again_in_a_file_that_nothing_proves_is_removed_the_next_day(loaded):
+    """The row may load late, and would bring them back."""
+    goes = customers_of(loaded)[0]
+    rows = packed([goes], loaded.today - timedelta(days=200))
+    send = replace(a_send(run=loaded.run.key), witnesses=(), counts_from=loaded.world.now - 60, rows=1)
+    loaded.world.journal.intend(send, rows)
+    changes = np.column_stack([rows, packed([goes], loaded.today - timedelta(days=100)), [0]])
+    loaded.world.journal.put_start_changes(loaded.run.key, changes)
+    loaded.end([goes])
+    assert remove_ended(loaded.world).held_back == 1
+    assert removed(loaded) == []

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -285,3 +286,51 @@ def test_the_words_of_the_proof_name_no_customer(load):
     lose(load, customers_of(load)[4])
     verify(load.world)
     assert not [c for c in map(text_of, customers_of(load)) if c in " ".join(load.institution.said)]
+
+
+def test_who_is_there_again_the_day_after_the_removal_is_ours_again_and_removed_again(load):
+    """A file that loads late brings them back; nobody would ever remove them if they were forgotten."""
+    customer = load.join(3)[0]
+    load.load()
+    load.end([customer])
+    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
+    load.finish()
+    load.pass_days(1)
+    load.institution.simulator.plant_defect("leftover", customer)
+    with pytest.raises(NotEqual):
+        verification.verify(load.world)
+    mirror.record(load.world)
+    assert customer in load.proven
+    removal.remove_ended(load.world)
+    assert customer not in load.registered
+
+
+def test_a_run_that_lost_the_register_while_it_verified_writes_nothing(load):
+    load.join(3)
+    load.load()
+    removal.remove_ended(load.world)
+    state = {name: load.world.state.read(name) for name in load.world.state.names("singles")}
+    other, world = load.with_run(dag_id="kfr_reconcile", run_id="manual__9"), load.world
+    look_up = world.register.look_up
+
+    def slow(*asked):
+        if not lease.is_held(other.world):
+            lease.release(load.world)
+            assert other.acquire()
+        return look_up(*asked)
+
+    slow_world = replace(world, register=_Register(world.register, slow))
+    with pytest.raises(lease.LeaseLost):
+        verification.verify(slow_world)
+    assert {name: load.world.state.read(name) for name in load.world.state.names("singles")} == state
+    assert not load.world.place.exists("proof.json")
+
+
+class _Register:
+    """The register's client with another look-up."""
+
+    def __init__(self, client, look_up) -> None:
+        self._client, self.look_up = client, look_up
+
+    def __getattr__(self, name: str):
+        return getattr(self._client, name)
