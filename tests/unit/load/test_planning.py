@@ -135,7 +135,9 @@ def test_of_many_who_are_only_possible_some_are_looked_up_by_each_load_until_all
     load.plan()
     load.send()
     (send,) = load.world.journal.sends()
-    load.world.journal.put(a_send(send.file, run="earlier", rows=5, witnesses=(), counts_from=send.counts_from))
+    load.world.journal.put(
+        a_send(send.file, run="earlier", rows=5, witnesses=(), counts_from=send.counts_from)
+    )
     load.settle()
     assert [load.plan().unchanged for _ in range(3)] == [2, 4, 5]
     assert load.proven == customers
