@@ -21,7 +21,7 @@ def dags(airflow_db, tmp_path, monkeypatch):
     files = project / "include" / "institutions"
     files.mkdir()
     (files / "good.yaml").write_text(
-        f"organisation_number: {keystores.ORGANISATION}\nthresholds: {{removals: 3}}\n"
+        f"organisation_number: {keystores.ORGANISATION}\nthresholds: {{removals: 3}}\nagreed_test_users: 1\n"
     )
     (files / "broken.yaml").write_text("organisation_number: 123\n")
     return read_dags(project / "dags", monkeypatch)
@@ -57,8 +57,8 @@ def test_each_institution_asks_for_its_own_connections_and_fills_its_own_asset(d
         "dry_run"
     )  # it keeps a run's value
     for task in ("plan_changes", "remove_ended"):
-        assert good.task_dict[task].thresholds == {"removals": 3}
-        assert broken.task_dict[task].thresholds == {}
+        assert good.task_dict[task].thresholds == {"removals": 3, "agreed_test_users": 1}
+        assert broken.task_dict[task].thresholds == {"agreed_test_users": 0}
     assert all(getattr(task, "sql_folder", "/sql").endswith("/sql") for task in good.tasks)
 
 

@@ -21,7 +21,7 @@ from kfr.register.client import RegisterClient
 from kfr.register.errors import ConfigurationError, Fatal, Retriable
 from kfr.register.maskinporten import SCOPE, TokenSource
 from kfr.register.settings import Settings
-from kfr.relationships.guards import Severity, judge
+from kfr.relationships.guards import Limits, Severity, judge
 from kfr.relationships.identifiers import World, worlds
 from kfr.relationships.identifiers import check as check_identifiers
 
@@ -140,7 +140,7 @@ def check_kinds(premises: Premises) -> str:
         numbers_of_2032=numbers_of_2032,
         environment=premises.settings.environment,
         on=today,
-        agreed_test_users=premises.institution.agreed_test_users,
+        limits=Limits(agreed_test_users=premises.institution.agreed_test_users),
     )
     stopping = [finding.message for finding in findings if finding.severity is Severity.STOPS]
     if stopping:

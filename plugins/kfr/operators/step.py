@@ -74,7 +74,7 @@ def defaults_of(institution: Institution) -> dict[str, Any]:
         "institution": institution.key,
         "include": str(institution.include),
         "sql_folder": str(institution.sql_folder),
-        "thresholds": dict(institution.thresholds),
+        "thresholds": {**institution.thresholds, "agreed_test_users": institution.agreed_test_users},
         # Who is further along goes first: runs that ask for the register kept its holder from giving it back.
         "weight_rule": WeightRule.UPSTREAM,
         **retrying(),

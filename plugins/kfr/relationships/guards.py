@@ -15,13 +15,14 @@ FIRST_DAY_OF_2032_NUMBERS = date(2032, 1, 1)  # in production; test systems issu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """From where on a person is asked; what equals a limit still passes."""
+    """From where on a guard speaks; what equals a limit still passes."""
 
     shrink_share: float = 0.20  # of the mirror, missing in the desired state
     outside_share: float = 0.50  # of the customers of an interval, without a change in it
     removals: int = 500
     removal_share: float = 0.02  # of the mirror
     reject_share: float = 0.01  # of the rows read
+    agreed_test_users: int = 0  # real persons whom Bits agreed to have in test
 
 
 DEFAULT_LIMITS = Limits()
@@ -56,7 +57,6 @@ def judge(
     numbers_of_2032: int,
     environment: Environment,
     on: date,
-    agreed_test_users: int = 0,
     whole: bool = True,
     outside_interval: int = 0,
     limits: Limits = DEFAULT_LIMITS,
@@ -66,12 +66,11 @@ def judge(
     `rows` are rows read, of so many `customers`; `desired` and `mirror` count relationships, `removals` those
     due. Of an extract that is not `whole` (the customers of an interval) `mirror` counts the same customers, and
     `outside_interval` those without a change in it; `population` is the whole mirror. `worlds` and
-    `numbers_of_2032` count identifiers among the desired (right by the rule of 2032 only), and
-    `agreed_test_users` the real persons among them whom Bits agreed to have in test. `on` is the Oslo day.
+    `numbers_of_2032` count identifiers among the desired (right by the rule of 2032 only). `on` is the Oslo day.
     """
     return [
         *_judge_rows(rows, rows_rejected, whole=whole),
-        *_judge_worlds(worlds, agreed_test_users, environment),
+        *_judge_worlds(worlds, limits.agreed_test_users, environment),
         *_judge_2032(numbers_of_2032, environment, on),
         *(_judge_size(desired, mirror, limits) if whole else ()),
         *_judge_interval(customers, outside_interval, limits),

@@ -163,6 +163,17 @@ def test_a_real_person_in_test_stops_the_run_and_is_not_named(load):
     assert person not in f"{caught.value} {load.institution.said}"
 
 
+def test_as_many_real_persons_as_bits_agreed_to_pass_in_test_and_one_more_does_not(load):
+    load.join(3)
+    held = load.institution.warehouse.agreements_held
+    held.append(Agreement("55068575027", load.today - timedelta(days=9)))
+    agreed = load.with_run(approval="never", limits=Limits(agreed_test_users=1))
+    assert agreed.plan().added == 4
+    held.append(Agreement("01010750160", load.today - timedelta(days=9)))
+    with pytest.raises(GuardStopped, match="2 numbers of real persons in a load to test, where 1 are agreed"):
+        agreed.plan()
+
+
 @pytest.mark.parametrize(("approval", "asked"), [("auto", True), ("always", True), ("never", False)])
 def test_customers_who_are_there_before_a_first_load_are_a_matter_for_a_person(load, approval, asked):
     load = load.with_run(approval=approval)

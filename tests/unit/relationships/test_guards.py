@@ -49,7 +49,7 @@ def test_a_healthy_load_passes_every_guard(figures):
         ({"worlds": {World.SYNTHETIC: 1}}, "mixed_worlds", Severity.STOPS),
         (IN_TEST | {"worlds": {World.REAL_PERSON: 1}}, "mixed_worlds", Severity.STOPS),
         (
-            IN_TEST | {"worlds": {World.REAL_PERSON: 3}, "agreed_test_users": 2},
+            IN_TEST | {"worlds": {World.REAL_PERSON: 3}, "limits": Limits(agreed_test_users=2)},
             "mixed_worlds",
             Severity.STOPS,
         ),
@@ -75,7 +75,7 @@ def test_each_guard_speaks_just_beyond_its_limit(figures, code, severity):
         {"rows_rejected": 1_200},
         {"numbers_of_2032": 1, "on": date(2032, 1, 1)},
         IN_TEST | {"numbers_of_2032": 1},
-        IN_TEST | {"worlds": {World.REAL_PERSON: 2}, "agreed_test_users": 2},
+        IN_TEST | {"worlds": {World.REAL_PERSON: 2}, "limits": Limits(agreed_test_users=2)},
         {"desired": 500_000},
     ],
 )
