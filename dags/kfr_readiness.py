@@ -11,7 +11,8 @@ from pathlib import Path
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule
 
 from kfr.onboarding.checks import CHECKS
-from kfr.onboarding.institution import institutions
+from kfr.onboarding.guide import progress_as_json
+from kfr.onboarding.institution import Institution, institutions
 from kfr.operators.params import LOAD_PARAMS, Tag, params_of
 from kfr.operators.readiness import KfrCheckOperator, KfrReadinessReportOperator
 from kfr.operators.step import defaults_of
@@ -20,7 +21,7 @@ INCLUDE = Path(__file__).resolve().parent.parent / "include"
 CONNECTIONS = {name: LOAD_PARAMS[name] for name in ("kfr_conn_id", "warehouse_conn_id")}
 
 
-def kfr_readiness() -> None:
+def kfr_readiness(institution: Institution) -> None:
     checks = [
         KfrCheckOperator(
             task_id=f"check_{check.name}",
@@ -31,6 +32,7 @@ def kfr_readiness() -> None:
     ]
     checks >> KfrReadinessReportOperator(
         task_id="report_readiness",
+        doc_json=progress_as_json(institution.tasks),  # what the page shows of the guide
         trigger_rule=TriggerRule.ALL_DONE,
     )
 
@@ -47,4 +49,4 @@ for institution in institutions(INCLUDE):
         tags=[Tag.KFR, Tag.PII, Tag.IMPACT_LOW],
         default_args={**defaults_of(institution), "retries": 0},  # a flaw is shown at once, not after an hour
     ):
-        kfr_readiness()
+        kfr_readiness(institution)

@@ -26,7 +26,15 @@ pytestmark = [
 ]
 
 DAG = "kfr_initial_load"
-ROUTES = ("/kfr/", "/kfr/run", "/kfr/report", "/kfr/report.json", "/kfr/report.sig", "/kfr/report.pem")
+ROUTES = (
+    "/kfr/",
+    "/kfr/guide",
+    "/kfr/run",
+    "/kfr/report",
+    "/kfr/report.json",
+    "/kfr/report.sig",
+    "/kfr/report.pem",
+)
 OPTIONS = {
     "max_batch_bytes": 30_000,
     "arrivals_seconds": SHORTEST_RESCHEDULE_SECONDS,

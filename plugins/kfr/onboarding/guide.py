@@ -1,5 +1,6 @@
 """The onboarding guide: its tasks, who acts, and what must be done before what (ONB; docs/contract.md, section 2)."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -60,11 +61,35 @@ _TASKS: Final = (
 )
 TASKS: Final[Mapping[str, Task]] = {task.id: task for task in _TASKS}
 FIRST_LOAD: Final = "D-3"
+PHASES: Final[Mapping[str, str]] = {
+    "A": "Know it and prepare",
+    "B": "Join and sign",
+    "C": "Test",
+    "D": "Load in production",
+}
 
 
 def open_musts(task_id: str, progress: Mapping[str, Progress]) -> list[Task]:
     """What must still be done before a task may begin, in the guide's order."""
     return [TASKS[must] for must in TASKS[task_id].musts if progress.get(must, OPEN).state != "done"]
+
+
+def progress_as_json(progress: Mapping[str, Progress]) -> str:
+    """How far every task is, for where the institution's file cannot be read: the page."""
+    said = {task_id: progress.get(task_id, OPEN) for task_id in TASKS}
+    return json.dumps(
+        {i: {"state": p.state, "date": p.day and p.day.isoformat(), "by": p.by} for i, p in said.items()}
+    )
+
+
+def progress_from_json(text: str) -> dict[str, Progress]:
+    return {
+        task_id: Progress(
+            state=said["state"], day=said["date"] and date.fromisoformat(said["date"]), by=said["by"]
+        )
+        for task_id, said in json.loads(text).items()
+        if task_id in TASKS
+    }
 
 
 def contradictions(progress: Mapping[str, Progress], today: date) -> list[str]:

@@ -15,9 +15,10 @@ from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
-from kfr.clock import SystemClock
+from kfr.clock import SystemClock, oslo_today
 from kfr.load.report import Kept
 from kfr.ui.figures import institution_of, kept_report, one_run, overview
+from kfr.ui.guide_view import READINESS, guide_values, proof_report, read_progress
 from kfr.ui.page_view import page_values
 from kfr.ui.report_page import render
 from kfr.ui.run_view import RunView, report_address
@@ -41,14 +42,48 @@ app = FastAPI(title="KFR", docs_url=None, redoc_url=None, openapi_url=None)
 @app.get("/", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
 def show_register(session: SessionDep, user: GetUserDep, institution: str = "") -> Response:
     """The register, the load to look at and the history; only of Dags that the reader may see."""
+    mine = _permitted(session, user)
+    chosen, others = _choose(mine, institution)
+    values = page_values(overview(session, mine, chosen), SystemClock().now())
+    query = f"?institution={chosen}" if chosen else ""
+    return _html(
+        page("page.html", words=WORDS, script=source("live.js"), others=others, query=query, **values)
+    )
+
+
+@app.get("/guide", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
+def show_guide(session: SessionDep, user: GetUserDep, institution: str = "") -> Response:
+    """The guide's four phases, and what can be shown for the self-declaration."""
+    mine = _permitted(session, user)
+    chosen, others = _choose(mine, institution)
+    readiness = f"{READINESS}__{chosen}" if chosen else READINESS
+    found = overview(session, mine, chosen)
+    values = guide_values(
+        read_progress(session, chosen) if readiness in mine else None, found, oslo_today(SystemClock())
+    )
+    values |= {
+        "file": f"institutions/{chosen}.yaml" if chosen else "institution.yaml",
+        "where": (found.latest or {}).get("environment"),
+        "proof_report": proof_report(found),
+        "query": f"?institution={chosen}" if chosen else "",
+    }
+    return _html(
+        page("guide.html", words=WORDS, script=source("live.js"), others=others, refresh=60, **values)
+    )
+
+
+def _permitted(session: SessionDep, user: GetUserDep) -> list[str]:
+    """Our Dags, of those that the reader may see."""
     known = session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.like("kfr\\_%", escape="\\"))).all()
     permitted = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
-    mine = [dag_id for dag_id in known if dag_id in permitted]
+    return [dag_id for dag_id in known if dag_id in permitted]
+
+
+def _choose(mine: list[str], institution: str) -> tuple[str, list[tuple[str, str]]]:
+    """The institution to show, and the addresses of all."""
     names = sorted({name for dag_id in mine if (name := institution_of(dag_id)) is not None})
     chosen = institution if institution in names or not names else names[0]
-    values = page_values(overview(session, mine, chosen), SystemClock().now())
-    others = [(name or "first institution", f"?institution={name}") for name in names]
-    return _html(page("page.html", words=WORDS, script=source("live.js"), others=others, **values))
+    return chosen, [(name or "first institution", f"?institution={name}") for name in names]
 
 
 @app.get("/run", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
