@@ -6,6 +6,7 @@
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
 #   make ui                              Airflow's own UI with everything in place
+#   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
 
@@ -31,7 +32,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults ui check-sql lock clean
+.PHONY: help setup demo test lint bench faults ui walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +59,9 @@ faults: setup
 
 ui: setup
 	@$(RUN) -m tests.system.ui
+
+walk: setup
+	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)
 
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)

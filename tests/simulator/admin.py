@@ -27,6 +27,7 @@ def admin_routes(simulator: Simulator) -> list[Route]:
         Route("/simulator/state", admin.show_state, methods=["GET"]),
         Route("/simulator/log", admin.show_log, methods=["GET"]),
         Route("/simulator/mails", admin.show_mails, methods=["GET"]),
+        Route("/simulator/mails/{number:int}", admin.show_mail, methods=["GET"]),
         Route("/simulator/switches", admin.show_switches, methods=["GET"]),
         Route("/simulator/switches", admin.set_switches, methods=["PUT"]),
         Route("/simulator/faults", admin.show_faults, methods=["GET"]),
@@ -73,6 +74,13 @@ class Admin:
 
     async def show_mails(self, _: Request) -> Response:
         return JSONResponse([mail.as_json() for mail in self._simulator.mails])
+
+    async def show_mail(self, request: Request) -> Response:
+        """One mail as it was delivered, attachments and all; the first has the number 0."""
+        mails, number = self._simulator.mails, request.path_params["number"]
+        if number >= len(mails):
+            return _bad_request(ValueError(f"there are {len(mails)} mails"))
+        return Response(mails[number].raw, media_type="message/rfc822")
 
     async def show_switches(self, _: Request) -> Response:
         return JSONResponse(dataclasses.asdict(self._simulator.switches))

@@ -74,8 +74,13 @@ def installation(
     options: Mapping[str, Any],
     lifetime: float = 1200,
     airflow: Mapping[str, str] | None = None,
+    dags: Path = environment.ROOT / "dags",
+    furnished: bool = True,
 ) -> Iterator[Installation]:
-    """Start everything in `folder`, and end it all; `airflow` adds settings of Airflow's own."""
+    """Start everything in `folder`, and end it all; `airflow` adds settings of Airflow's own.
+
+    One that is not `furnished` has neither connections nor Variables nor a pool: a person makes them.
+    """
     made = generate(relationships, seed, oslo_today(SystemClock()))
     with (
         postgres.running() as server,
@@ -92,13 +97,16 @@ def installation(
             fields=fields,
             options=options,
         )
+        if not furnished:
+            made_by_hand = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
+            env = {name: value for name, value in env.items() if not name.startswith(made_by_hand)}
         with RealAirflow(
             home=folder / "airflow",
-            dags=environment.ROOT / "dags",
+            dags=dags,
             plugins=environment.ROOT / "plugins",
             database=metadata,
             env={**env, **(airflow or {})},
-            pools=environment.POOLS,
+            pools=environment.POOLS if furnished else {},
             lifetime=lifetime,
         ) as running:
             yield Installation(

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from airflow.sdk.exceptions import AirflowNotFoundException
+
 from kfr.load.warehouse import WarehouseError
 from kfr.register.errors import ConfigurationError, KfrError
 
@@ -46,6 +48,11 @@ def reading(conn_id: str, file: str) -> Iterator[None]:
 
 
 def _failed_connection(error: Exception, conn_id: str) -> KfrError:
+    if isinstance(error, AirflowNotFoundException):
+        return ConfigurationError(
+            f"There is no connection {conn_id} to the warehouse, or Airflow could not be asked for it. Create it under "
+            "Admin, Connections, with the type of your database."
+        )
     sqlstate = _sqlstate_of(error)
     what = f"The connection {conn_id} to the warehouse could not be opened ({_name_of(error)})"
     if _class_of(sqlstate) in _LOGIN_AT_FAULT or not _names_of(error) & _TROUBLE_CLASSES:

@@ -65,5 +65,5 @@ class SmtpMailer:
         except Exception as error:
             raise MailNotSent(
                 f"The mail server of connection {self.smtp_conn_id} cannot be reached ({type(error).__name__}). "
-                "Nothing was sent. Mend the connection, then clear this task."
+                "Nothing was sent. Make the connection if there is none, mend it if there is, then clear this task."
             ) from error

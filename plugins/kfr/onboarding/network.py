@@ -62,7 +62,8 @@ def reach(host: Host, trust: ssl.SSLContext | None = None) -> str:
         raise Unreachable(
             f"{host}: no connection ({type(error).__name__}); open the firewall for outgoing TCP to it (ONB A-7)"
         ) from None
-    return f"{host} ({len({address[4][0] for address in addresses})} addresses{', TLS' * host.tls})"
+    count = len({address[4][0] for address in addresses})
+    return f"{host} ({count} address{'es' * (count > 1)}{', TLS' * host.tls})"
 
 
 def ask(url: str) -> httpx.Response:

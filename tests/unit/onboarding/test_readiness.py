@@ -85,6 +85,10 @@ def close_mail(house):
         house.connection("smtp_default", port=free.getsockname()[1])
 
 
+def forget(connection):
+    return lambda house: house.patch.delenv(f"AIRFLOW_CONN_{connection.upper()}")
+
+
 def ends_in(days):
     return lambda house: house.keystore(not_after=SystemClock().now() + timedelta(days=days))
 
@@ -106,10 +110,14 @@ BROKEN = [
     ("network", unknown_host, "let the DNS"),
     ("clock", turn_clock, "synchronise it (NTP)"),
     ("warehouse", sql("ALTER TABLE agreements RENAME customer_id TO customer"), "agreements.sql"),
+    ("warehouse", sql("ALTER TABLE agreements ALTER started_on TYPE timestamp USING started_on + INTERVAL 12 HOUR"), "started_on"),
     ("kinds", sql("UPDATE agreements SET customer_id = '01010750160'"), "is this the right warehouse?"),
     ("staging", occupy_staging, "staging place"),
     ("staging", unseal, "in clear text"),
-    ("mail", close_mail, "Mend the connection"),
+    ("mail", close_mail, "mend it if there is"),
+    ("mail", forget("smtp_default"), "Make the connection"),
+    ("warehouse", forget("kfr_warehouse"), "Create it under Admin, Connections"),
+    ("file", forget("kfr_default"), "with the type kfr"),
     ("alerts", lambda house: house.set("kfr_oncall_mail", None), "kfr_oncall_mail"),
     ("installation", lambda house: house.set("kfr_staging", None), "object storage URL"),
     ("installation", lambda house: house.set("kfr_mail_to", None), "kfr_mail_to"),
@@ -124,6 +132,19 @@ def test_a_broken_house_is_told_the_remedy(house, check, breaks, remedy):
     with pytest.raises(KfrError) as raised:
         RUN[check](house.premises())
     assert remedy in str(raised.value)
+
+
+def test_every_check_is_broken_at_least_once_here():
+    assert {check for check, _, _ in BROKEN} | {"versions"} == set(RUN)  # of versions see below
+
+
+def test_real_persons_whom_bits_agreed_to_are_no_flaw_in_test(house):
+    sql("INSERT INTO agreements VALUES ('01010750160', DATE '2020-01-01', NULL)")(house)
+    with pytest.raises(KfrError, match="where 0 are agreed with Bits"):
+        RUN["kinds"](house.premises())
+    file = house.include / "institution.yaml"
+    file.write_text(f"{file.read_text()}agreed_test_users: 1\n")
+    assert RUN["kinds"](house.premises())
 
 
 def test_a_broken_certificate_leaves_the_checks_that_need_none(house):

@@ -141,6 +141,8 @@ def send_mail(front, message_id="<d4@eksempelbanken>"):
 def test_mails_are_taken_by_smtp_and_shown(front, caller):
     send_mail(front)
     (mail,) = caller.http.get(f"{front.url}/simulator/mails").json()
+    assert caller.http.get(f"{front.url}/simulator/mails/0").content == caller.simulator.mails[0].raw
+    assert caller.http.get(f"{front.url}/simulator/mails/1").status_code == 400
     assert mail["recipients"] == ["to@example"]
     assert (mail["message_id"], mail["subject"]) == ("<d4@eksempelbanken>", "Innlasting ferdig")
     assert mail["text"].strip() == "Første innlasting er ferdig."
