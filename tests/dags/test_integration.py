@@ -32,7 +32,7 @@ def test_the_completed_test_is_mailed_once_a_person_has_read_the_mail(bank):
     assert bank.register == {}
     assert bank.simulator.mails == []
     preview = shown(run)
-    assert "C-3: Integrasjonstest er gjennomført" in preview
+    assert "C-3: Integrasjonstesten er gjennomført" in preview
     assert "ready for production" in preview
     run.answer("approve_report", "Approve")
     assert run.go(until="remove_staged_files") == "running", run.states

@@ -291,7 +291,7 @@ def test_d_4_says_what_is_proven(walker: Walker, loaded: dict[str, Any]):
     held = len(walker.installation.register())
     assert f"To: {MAIL_TO_BITS}" in text
     assert f"Kundeforhold lastet inn: {held:,}".replace(",", " ") in text
-    assert "avvik etter retting: 0" in text
+    assert "Avvik etter retting: 0" in text
 
 
 def test_the_page_shows_the_end_of_the_way_and_what_there_is_to_sign_for(loaded: dict[str, Any]):

@@ -50,8 +50,8 @@ def reading(conn_id: str, file: str) -> Iterator[None]:
 def _failed_connection(error: Exception, conn_id: str) -> KfrError:
     if isinstance(error, AirflowNotFoundException):
         return ConfigurationError(
-            f"There is no connection {conn_id} to the warehouse, or Airflow could not be asked for it. Create it under "
-            "Admin, Connections, with the type of your database."
+            f"There is no connection {conn_id} to the warehouse, or Airflow could not be asked for it. Create it "
+            "under Admin, Connections, with the type of your database."
         )
     sqlstate = _sqlstate_of(error)
     what = f"The connection {conn_id} to the warehouse could not be opened ({_name_of(error)})"

@@ -6,11 +6,13 @@ one; the English one stands beside it in the preview.
 
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
+from kfr.clock import OSLO
 from kfr.load.world import Attachment
 from kfr.register.errors import ConfigurationError, Fatal
 
@@ -99,6 +101,17 @@ def environment_name(environment: str, language: Language) -> str:
     if language == "en":
         return environment
     return "produksjon" if environment == "production" else "test"
+
+
+def day_name(day: date, language: Language) -> str:
+    """A day in the words of a mail."""
+    return f"{day:%d.%m.%Y}" if language == "no" else day.isoformat()
+
+
+def moment_name(moment: str, language: Language) -> str:
+    """An ISO moment in the words of a mail, by the clock of Oslo."""
+    at = datetime.fromisoformat(moment).astimezone(OSLO)
+    return f"{day_name(at.date(), language)} {'kl. ' if language == 'no' else ''}{at:%H:%M}"
 
 
 def spaced(value: int) -> str:

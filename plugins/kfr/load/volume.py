@@ -4,10 +4,22 @@ It goes when the plan is made, for each day of its forecast. A plan can be carri
 forecast for: it waited for a person, files were sent again, many arrived. So whoever sends counts once more.
 """
 
+from datetime import date
+
 from kfr.clock import oslo_today
 from kfr.load import planning
 from kfr.load.deliveries import deliver, has_left
-from kfr.load.papers import NOTICE, Language, Mail, environment_name, preview, spaced, write_mail
+from kfr.load.papers import (
+    NOTICE,
+    Language,
+    Mail,
+    day_name,
+    environment_name,
+    moment_name,
+    preview,
+    spaced,
+    write_mail,
+)
 from kfr.load.planning import Forecast
 from kfr.load.world import World
 from kfr.register.limits import NOTICE_ROWS_PER_DAY
@@ -48,14 +60,14 @@ def preview_volume(world: World) -> list[str]:
 def notice(world: World, forecast: Forecast, day: str, language: Language = "no") -> Mail:
     """The notice that over 100,000 relationships will be loaded in a day."""
     values = {
-        "day": day,
+        "day": day_name(date.fromisoformat(day), language),
         "fid": world.settings.fid,
         "environment": environment_name(world.settings.environment, language),
         "rows_that_day": spaced(forecast.rows_by_day[day]),
         "rows": spaced(forecast.rows),
         "files": forecast.files,
-        "hours": f"{forecast.hours:.1f}",
-        "ends_at": forecast.ends_at,
+        "hours": f"{forecast.hours:.1f}".replace(".", "," if language == "no" else "."),
+        "ends_at": moment_name(forecast.ends_at, language),
     }
     return write_mail(world.papers, NOTICE, language, values)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from kfr.load.papers import FOLDER, Mail, write_mail
+from kfr.load.papers import FOLDER, Language, Mail, environment_name, moment_name, write_mail
 from kfr.load.world import Attachment, World
 from kfr.onboarding.cases import read_cases
 from kfr.onboarding.institution import Institution
@@ -35,19 +35,24 @@ def completed_test(world: World, institution: Institution) -> CompletedTest:
         Attachment(name="integrasjonstest.xlsx", media_type=XLSX, content=sheet),
         Attachment(name="integrasjonstest.html", media_type="text/html", content=page.encode()),
     )
-    values = {
-        "fid": world.settings.fid,
-        "environment": world.settings.environment,
-        "at": at,
-        "sender": institution.sender,
-        **counts(results),
-    }
+
+    def mail(language: Language) -> Mail:
+        values = {
+            "name": institution.name,
+            "fid": world.settings.fid,
+            "environment": environment_name(world.settings.environment, language),
+            "at": moment_name(at, language) if at else "",
+            "sender": institution.sender,
+            **counts(results),
+        }
+        return write_mail(papers, "c-3", language, values, attachments if language == "no" else ())
+
     return CompletedTest(
         failed=[result.id for result in results if result.outcome == FAILED],
         page=page,
         sheet=sheet,
-        norwegian=write_mail(papers, "c-3", "no", values, attachments),
-        english=write_mail(papers, "c-3", "en", values),
+        norwegian=mail("no"),
+        english=mail("en"),
     )
 
 

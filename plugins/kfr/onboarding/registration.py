@@ -3,9 +3,10 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final
 
-from kfr.load.papers import FOLDER, Mail, fill_in, write_mail
+from kfr.load.papers import FOLDER, Language, Mail, day_name, fill_in, write_mail
 from kfr.load.world import Attachment
 from kfr.onboarding.fields import Flaws, read_yaml
 from kfr.onboarding.institution import CONTACTS, Contact, Institution
@@ -48,7 +49,7 @@ def registration(institution: Institution) -> Registration:
         rows=rows,
         document=document,
         norwegian=write_mail(papers, "b-2", "no", values, (attachment,)),
-        english=write_mail(papers, "b-2", "en", values),
+        english=write_mail(papers, "b-2", "en", _values(institution, "en")),
     )
 
 
@@ -76,9 +77,12 @@ def _read_form(institution: Institution) -> Mapping[str, Any]:
     return said
 
 
-def _values(institution: Institution) -> dict[str, str]:
+def _values(institution: Institution, language: Language = "no") -> dict[str, str]:
     def dotted(account: str) -> str:
         return f"{account[:4]}.{account[4:6]}.{account[6:]}"
+
+    def day(wanted: date | None) -> str:
+        return day_name(wanted, language) if wanted else ""
 
     return {
         "name": institution.name,
@@ -87,8 +91,8 @@ def _values(institution: Institution) -> dict[str, str]:
         "signatory": _contact(institution.signatory),
         "concessions": "\n".join(institution.concessions),
         "collection_accounts": "\n".join(map(dotted, institution.collection_accounts)),
-        "wanted_integration_start": str(institution.wanted_integration_start or ""),
-        "wanted_production_loading": str(institution.wanted_production_loading or ""),
+        "wanted_integration_start": day(institution.wanted_integration_start),
+        "wanted_production_loading": day(institution.wanted_production_loading),
         "sender": institution.sender,
     }
 

@@ -44,12 +44,12 @@ def test_d4_has_figures_in_norwegian_and_no_identifier(proven):
     send_confirmation(proven.world)
     (mail,) = proven.institution.simulator.mails
     assert mail.recipients == ("onboarding@bank.example",)
-    assert mail.subject == "D-4: Kundeforhold er lastet inn, org.nr. 312345676"
+    assert mail.subject == "D-4: Alle kundeforhold er lastet inn, org.nr. 312345676"
     for words in (
         "Kundeforhold lastet inn: 30",
-        "Filer: 1",
+        "Antall filer: 1",
         "Miljø: test",
-        "Alle er kontrollert ved oppslag",
+        "Alle kundeforhold er kontrollert ved oppslag",
     ):
         assert words in mail.text
     assert not [c for c in proven.registered if text_of(c) in mail.subject + mail.text]
@@ -62,7 +62,7 @@ def test_a_sample_claims_no_more_than_it_shows(load):
     send_confirmation(load.world)
     (mail,) = load.institution.simulator.mails
     assert f"med 95 % sikkerhet at høyst {proof.wrong_at_most} kundeforhold kan være feil" in mail.text
-    assert "Alle er kontrollert" not in mail.text
+    assert "Alle kundeforhold er kontrollert" not in mail.text
 
 
 def test_a_load_that_is_not_proven_is_not_confirmed(load):
@@ -148,7 +148,7 @@ def big(load: OneLoad, rows: int) -> None:
     """A plan that sends so many rows today."""
     load.join(1)
     plan = load.plan()
-    forecast = {"rows": rows, "files": 1, "size": 1, "hours": 1.0, "ends_at": "later"}
+    forecast = {"rows": rows, "files": 1, "size": 1, "hours": 1.5, "ends_at": "2026-11-23T23:05:00+00:00"}
     stored = load.world.place.read_json("plan.json") | {
         "forecast": forecast | {"rows_by_day": {load.today.isoformat(): rows, "2026-11-24": 10}}
     }
@@ -168,8 +168,10 @@ def test_the_notice_goes_once_a_day_and_says_how_many_rows_that_day_has(load):
     assert announce_volume(load.world) == ["2026-11-23"]
     announce_volume(load.world)
     (mail,) = load.institution.simulator.mails
-    assert "2026-11-23" in mail.subject
-    assert "Kundeforhold som sendes 2026-11-23: 250 000" in mail.text
+    assert "23.11.2026" in mail.subject
+    assert "Kundeforhold som sendes 23.11.2026: 250 000" in mail.text
+    assert "Beregnet tid: 1,5 timer" in mail.text
+    assert "ferdig lastet inn: 24.11.2026 kl. 00:05" in mail.text  # in Oslo
     assert re.search(r"\d{9,}", mail.text.replace(load.institution.settings.fid, "")) is None
 
 

@@ -30,7 +30,7 @@ def test_a_template_that_was_edited_wrongly_stops_a_load_before_it_begins(papers
 
 def test_a_flaw_in_either_branch_of_the_confirmation_is_found(papers):
     path = papers / "d-4.no.txt"
-    path.write_text(path.read_text().replace("Alle er kontrollert", "{{ alle }} er kontrollert"))
+    path.write_text(path.read_text().replace("Alle kundeforhold er kontr", "{{ alle }} er kontr"))
     with pytest.raises(ConfigurationError, match=r"d-4\.no\.txt"):
         check_papers(papers)
 
@@ -47,8 +47,8 @@ def test_the_confirmation_says_in_one_line_how_sure_it_is(papers):
     values = dict.fromkeys(LOAD_PAPERS["d-4"], "7")
     sure = write_mail(papers, "d-4", "no", {**values, "wrong_at_most": ""}).text
     sampled = write_mail(papers, "d-4", "no", values).text
-    assert "avvik etter retting: 0. Alle er kontrollert ved oppslag.\n\nDenne" in sure
-    assert "avvik etter retting: 0. Ingen avvik i stikkprøven betyr med 95 % sikkerhet at høyst 7 " in sampled
+    assert "retting: 0\n\nAlle kundeforhold er kontrollert ved oppslag.\n\nDenne" in sure
+    assert "retting: 0\n\nAt stikkprøven ikke viser avvik, betyr med 95 % sikkerhet at høyst 7 " in sampled
 
 
 def test_a_preview_has_both_languages_and_who_gets_it(papers):

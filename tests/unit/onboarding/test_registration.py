@@ -33,10 +33,10 @@ def test_everything_that_the_guide_asks_for_stands_in_the_document(include):
     assert found["Organisasjonsnummer"] == "312345676"
     assert found["Teknisk kontakt"] == "Kari Nordmann, technical@bank.example, 22 00 00 00"
     assert found["Konsesjoner fra Finanstilsynet"] == "Bank"
-    assert found["Samlekonti (mottar innbetalinger med KID)"] == "1234.56.78903"
-    assert found["Ønsket start for integrasjon"] == "2026-09-01"
-    assert found["Ønsket dato for innlasting i produksjon"] == "2026-11-02"
-    assert found["Undertegner avtalen"] == "Ola Nordmann, ola@bank.example"
+    assert found["Kontonumre som mottar innbetalinger med KID (samlekonti)"] == "1234.56.78903"
+    assert found["Ønsket oppstart av integrasjon"] == "01.09.2026"
+    assert found["Ønsket dato for innlasting i produksjon"] == "02.11.2026"
+    assert found["Signerer avtalen"] == "Ola Nordmann, ola@bank.example"
     assert all(value for value in found.values())
     assert len(found) == 11
 
@@ -47,7 +47,7 @@ def test_the_mail_is_norwegian_with_english_beside_and_carries_the_document(incl
         form.norwegian.subject
         == "B-2: Registrering i Kundeforholdsregisteret, Eksempelbanken AS, org.nr. 312345676"
     )
-    assert "Ønsket start for integrasjon: 2026-09-01" in form.norwegian.text
+    assert "Ønsket oppstart av integrasjon: 01.09.2026" in form.norwegian.text
     assert "Wanted start of integration: 2026-09-01" in form.english.text
     (attachment,) = form.norwegian.attachments
     assert (attachment.name, attachment.content) == ("registreringsskjema-312345676.docx", form.document)
