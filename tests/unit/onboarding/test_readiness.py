@@ -110,7 +110,6 @@ BROKEN = [
     ("network", unknown_host, "let the DNS"),
     ("clock", turn_clock, "synchronise it (NTP)"),
     ("warehouse", sql("ALTER TABLE agreements RENAME customer_id TO customer"), "agreements.sql"),
-    ("warehouse", sql("ALTER TABLE agreements ALTER started_on TYPE timestamp USING started_on + INTERVAL 12 HOUR"), "started_on"),
     ("kinds", sql("UPDATE agreements SET customer_id = '01010750160'"), "is this the right warehouse?"),
     ("staging", occupy_staging, "staging place"),
     ("staging", unseal, "in clear text"),
