@@ -29,6 +29,13 @@ def get_provider_info() -> dict[str, Any]:
             "kfr.links.page.PageLink",
             "kfr.links.page.ReportLink",
         ],
+        "asset-uris": [
+            {
+                "schemes": ["kfr"],
+                "handler": None,  # without this word the rest is passed over
+                "to_openlineage_converter": "kfr.hooks.lineage.register_dataset",
+            }
+        ],
         "config": {"kfr": {"description": "How loads are run.", "options": _options()}},
     }
 

@@ -1,5 +1,6 @@
 """What the page says of runs, from what a real load tells of itself."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +82,22 @@ def test_a_failure_comes_first_with_its_own_words_and_a_way_to_the_log(loading: 
         "log of upload_batch_file 0001",
         "../dags/kfr_initial_load/runs/manual__1%2B00%3A00/tasks/upload_batch_file/mapped/0",
     )
+
+
+def test_what_was_told_and_is_not_over_is_shown_with_since_when(loading: OneLoad):
+    status = summarise(loading.world)
+    assert "Alerts that are not over" not in shown(loading, a_run(loading, status))
+    since = datetime(2026, 11, 23, 3, 31, tzinfo=UTC).timestamp()
+    for topic, what, at in (
+        ("late", "Not proven in time.", since),
+        ("rejects", "11 were refused.", since - 60),
+    ):
+        entry = {"cause": topic, "run": "a-run", "since": at, "what": what}
+        loading.world.state.write_json(f"alerts/{topic}.json", entry)
+    text = shown(loading, a_run(loading, status, summarise(loading.world) | {"at": status["at"] + 1}))
+    said = re.search(r"Alerts that are not over\s+(.+?)\s+since (\S+ \S+)\s+(.+?)\s+since", text)
+    assert said, text
+    assert said.groups() == ("11 were refused.", "2026-11-23 04:30", "Not proven in time.")
 
 
 def test_a_run_that_failed_before_it_could_say_anything_is_shown(load: OneLoad):
