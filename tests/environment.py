@@ -117,6 +117,7 @@ def connections(
         "kfr_default": {
             "conn_type": "kfr",
             "host": stand.base_url,
+            "port": 443,
             "login": stand.client_id,
             "password": stand.keystore_password,
             "extra": {**extra, **(fields or {})},

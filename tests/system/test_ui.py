@@ -57,6 +57,13 @@ def test_the_pool_that_the_load_needs_is_there(api):
     assert {pool["name"]: pool["slots"] for pool in api.call("GET", "/pools")["pools"]}["kfr_register"] == 1
 
 
+def test_connections_and_variables_are_where_a_person_can_see_and_change_them(api):
+    connections = api.call("GET", "/connections")["connections"]
+    assert {"kfr_default", "kfr_warehouse", "smtp_default"} <= {c["connection_id"] for c in connections}
+    variables = {v["key"] for v in api.call("GET", "/variables")["variables"]}
+    assert variables == {"kfr_mail_to", "kfr_oncall_mail", "kfr_staging"}
+
+
 def test_every_page_of_the_stand_in_that_is_named_answers(ui):
     pages = re.findall(r"http\S+/simulator/\w+", ui[1])
     assert len(pages) == 3

@@ -14,6 +14,7 @@ import psutil
 
 from kfr.clock import SystemClock, oslo_today
 from tests import environment, postgres
+from tests.system.airflow_api import AirflowApi
 from tests.system.airflow_processes import USER, RealAirflow
 from tests.warehouse.generator import generate
 from tests.warehouse.loading import into_postgres
@@ -66,16 +67,18 @@ def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[
             staging=folder / "staging",
             options=OPTIONS,
         )
+        kept, env = apart(found)
         with RealAirflow(
             home=folder / "airflow",
             dags=environment.ROOT / "dags",
             plugins=environment.ROOT / "plugins",
             database=server.create_database("airflow"),
-            env=found,
+            env=env,
             pools=environment.POOLS,
             port=port,
             lifetime=LIFETIME_SECONDS,
         ) as airflow:
+            store(airflow.api, kept)
             yield (
                 airflow,
                 GUIDE.format(
@@ -87,6 +90,27 @@ def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[
                     logs=airflow.home,
                 ),
             )
+
+
+def apart(found: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Connections and variables, and the rest: Airflow does not show what it has from its environment."""
+    kept = {
+        name: value for name, value in found.items() if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
+    }
+    return kept, {name: value for name, value in found.items() if name not in kept}
+
+
+def store(api: AirflowApi, kept: dict[str, str]) -> None:
+    """Put connections and variables where a person sees and changes them."""
+    for name, value in kept.items():
+        if name.startswith("AIRFLOW_VAR_"):
+            key = name.removeprefix("AIRFLOW_VAR_").lower()
+            api.call("POST", "/variables", json={"key": key, "value": value})
+            continue
+        fields = json.loads(value)
+        fields["extra"] = json.dumps(fields.get("extra", {}))
+        conn_id = name.removeprefix("AIRFLOW_CONN_").lower()
+        api.call("POST", "/connections", json={"connection_id": conn_id, **fields})
 
 
 @contextmanager
