@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "schemes": ["kfr"],
                 "handler": None,  # without this word the rest is passed over
-                "to_openlineage_converter": "kfr.hooks.lineage.register_dataset",
+                "to_openlineage_converter": "kfr.links.lineage.register_dataset",
             }
         ],
         "config": {"kfr": {"description": "How loads are run.", "options": _options()}},

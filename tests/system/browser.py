@@ -45,5 +45,5 @@ def picture(page: Page, name: str, folder: Path) -> Path:
     """A screenshot of the whole page; kept in the folder KFR_SCREENSHOTS if that is set."""
     kept = Path(os.environ.get("KFR_SCREENSHOTS") or folder)
     kept.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=kept / f"{name}.png", full_page=True)
+    page.screenshot(path=kept / f"{name}.png", full_page=True, animations="disabled")
     return kept / f"{name}.png"

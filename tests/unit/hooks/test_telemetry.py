@@ -207,7 +207,7 @@ def test_the_register_s_asset_has_a_converter_for_openlineage():
     from airflow.sdk import Asset
     from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-    from kfr.hooks.lineage import register_dataset
+    from kfr.links.lineage import register_dataset
 
     converters = ProvidersManagerTaskRuntime().asset_to_openlineage_converters
     assert converters["kfr"] is register_dataset

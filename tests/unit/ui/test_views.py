@@ -106,6 +106,18 @@ def test_a_run_that_failed_before_it_could_say_anything_is_shown(load: OneLoad):
     assert "not yet" in text
 
 
+def test_a_dry_run_claims_no_file_and_no_customer(load: OneLoad):
+    load.join(20)
+    load.plan()
+    status = summarise(load.world) | {"dry_run": True}
+    run = a_run(load, status, state="success")
+    view = RunView(run, load.institution.clock.now())
+    assert view.sentence.endswith("A dry run: nothing was sent.")
+    assert view.timeline is None
+    assert "proven," not in shown(load, run)
+    assert RunView(a_run(load, status), load.institution.clock.now()).timeline is not None
+
+
 def test_a_person_is_asked_with_the_guards_own_words(loading: OneLoad):
     status = summarise(loading.world)
     status["run"]["plan"]["findings"] = [{"code": "shrunk", "message": "a fifth is gone"}]
