@@ -64,7 +64,7 @@ ui-stop: setup
 	@$(RUN) -m tests.system.ui --stop
 
 browser: setup
-	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_page.py tests/system/test_browser.py $(TEST_ARGS)
+	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_page.py tests/system/test_forms.py $(TEST_ARGS)
 
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
