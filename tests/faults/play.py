@@ -19,6 +19,7 @@ from kfr.load import (
     retention,
     upload,
     verification,
+    volume,
     watermark,
 )
 from kfr.load.ingestion import await_loading, await_settling
@@ -103,7 +104,7 @@ class Play:
         if self.run.dry_run and self.states["plan_changes"] == "success":
             self.states |= dict.fromkeys(self.writers, "skipped")
         else:
-            self._simple("announce_volume", ["plan_changes"], confirmation.announce_volume)
+            self._simple("announce_volume", ["plan_changes"], volume.announce_volume)
             self._simple("approve_changes", ["announce_volume"], self._approve)
             self._load()
             self._simple("remove_ended", [self.closing], removal.remove_ended)

@@ -26,7 +26,7 @@ FILES_IN_FLIGHT = 2  # so that the register always has the next file while one i
 MOST_SINGLES = 200  # who start today go singly up to here; more are quicker by file
 MOST_LOOKED_UP = 5_000  # possible relationships that are looked up before a plan: minutes, not hours
 # What an earlier plan of this run has left.
-LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "removals.json", "proof.json")
+LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "due", "removals.json", "proof.json")
 
 
 class GuardStopped(Fatal):
@@ -129,9 +129,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         findings += more
     result = Plan(
         as_of=desired.as_of.isoformat(),
-        fingerprint=world.staging.fingerprint(
-            *(f.encode() for f in fingerprints), singly.data, diff.remove.data
-        ),
+        fingerprint=world.staging.fingerprint(*(f.encode() for f in fingerprints), singly.data, leaving.data),
         added=len(add),
         held_back=len(held_back),
         singly=len(singly),
