@@ -14,7 +14,7 @@ import psutil
 
 from kfr.clock import SystemClock, oslo_today
 from tests import environment, postgres
-from tests.system.airflow_api import AirflowApi
+from tests.system.airflow_api import AirflowApi, wait_until
 from tests.system.airflow_processes import USER, RealAirflow
 from tests.warehouse.generator import generate
 from tests.warehouse.loading import into_postgres
@@ -140,8 +140,16 @@ def stop(file: Path) -> str:
     if process is None:
         return "Nothing runs."
     process.terminate()  # not SIGINT, which a shell's background job ignores
-    process.wait(STOP_SECONDS)
+    wait_until("the end of make ui", lambda: True if has_ended(process) else None, STOP_SECONDS)
     return "Ended."
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Also true of one whose parent has not asked yet how it ended."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
