@@ -311,9 +311,12 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
 
 
 def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
-    """Customers who were sent and not proven: found by a look-up, they need not be sent again."""
+    """Customers who were sent and not proven: found by a look-up, they need not be sent again.
+
+    If there are many, the others are sent again, and the next loads look them up.
+    """
     found = np.intersect1d(ids_of(held.possible), ids_of(desired.active), assume_unique=True)
-    return found if len(found) <= MOST_LOOKED_UP else mirror.NOTHING
+    return found[:MOST_LOOKED_UP]
 
 
 def _of(population: Ints, customers: Ints) -> Ints:
