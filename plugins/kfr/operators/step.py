@@ -75,7 +75,7 @@ def defaults_of(institution: Institution) -> dict[str, Any]:
         "include": str(institution.include),
         "sql_folder": str(institution.sql_folder),
         "thresholds": dict(institution.thresholds),
-        # Who is further along goes first: else the runs that ask for the register keep its holder from giving it back.
+        # Who is further along goes first: runs that ask for the register kept its holder from giving it back.
         "weight_rule": WeightRule.UPSTREAM,
         **retrying(),
     }
