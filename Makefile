@@ -5,7 +5,9 @@
 #   make lint                            ruff, mypy, import-linter
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
-#   make ui                              Airflow's own UI with everything in place
+#   make ui                              Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
+#   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
+#   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
@@ -32,7 +34,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults ui walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,8 +59,17 @@ bench: setup $(PEERS_READY)
 faults: setup
 	@$(RUN) -m tests.faults --runs $(N) --from-seed $(SEED) --processes $(PROCESSES) $(if $(VERBOSE),--verbose)
 
+kills: setup
+	@KFR_LONG=1 $(RUN) -m pytest -s tests/system/test_kills.py $(TEST_ARGS)
+
 ui: setup
 	@$(RUN) -m tests.system.ui
+
+ui-stop: setup
+	@$(RUN) -m tests.system.ui --stop
+
+browser: setup
+	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_page.py tests/system/test_forms.py $(TEST_ARGS)
 
 walk: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)

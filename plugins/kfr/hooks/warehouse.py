@@ -55,6 +55,7 @@ class SqlWarehouse:
         count_sql = self._render(COUNT_AGREEMENTS, as_of=as_of)
         with self._reader() as reader:
             expected = reader.count(COUNT_AGREEMENTS, count_sql)
+            reader.tell_lineage(sql)
 
             def batches() -> Iterator["pa.RecordBatch"]:
                 yield from reader.rows(AGREEMENTS, sql)
@@ -71,6 +72,7 @@ class SqlWarehouse:
         """Open all agreements of each customer of whom one changed between two days, both included."""
         sql = self._render(CHANGED_AGREEMENTS, from_date=from_date, to_date=to_date)
         with self._reader() as reader:
+            reader.tell_lineage(sql)
             yield SqlSnapshot(expected_rows=None, batches=lambda: reader.rows(CHANGED_AGREEMENTS, sql))
 
     def agreements_of(self, customer_ids: Sequence[str]) -> "pa.Table":
