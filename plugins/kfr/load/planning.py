@@ -17,6 +17,7 @@ from kfr.load.world import World
 from kfr.register.errors import Fatal
 from kfr.register.limits import NOTICE_ROWS_PER_DAY
 from kfr.relationships.batch_file import FRAME_BYTES, cut, render
+from kfr.relationships.customers import common, union
 from kfr.relationships.guards import Finding, Severity, judge
 from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, starts_of
@@ -95,8 +96,8 @@ def plan(world: World, *, first_load: bool) -> Plan:
     held = _held(world, desired, first_load=first_load)
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
     diff = difference(desired.active, ours)
-    unproven = np.intersect1d(ids_of(held.possible), ids_of(desired.ended))  # sent, not proven, and ended
-    leaving = np.union1d(ids_of(diff.remove), unproven) if unproven.size else ids_of(diff.remove)
+    unproven = common(ids_of(held.possible), ids_of(desired.ended))  # sent, and ended
+    leaving = union(ids_of(diff.remove), unproven)
     starts, kept = _without_kept_starts(world, diff.start_changed, ours)
     held_back, again = refusals.split(world, diff.add)
     add = mirror.take(diff.add, ids_of(held_back))
@@ -308,13 +309,13 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
     They are added again: the register may answer yes for the rest of the day, so no look-up can tell.
     """
     queue = RemovalQueue.read(world.state)
-    unsure = np.intersect1d(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
+    unsure = common(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
     return mirror.correct(world, held, present=mirror.NOTHING, absent=unsure) if unsure.size else held
 
 
 def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
     """Customers who were sent and not proven: found by a look-up, they need not be sent again."""
-    found = np.intersect1d(ids_of(held.possible), ids_of(desired.active), assume_unique=True)
+    found = common(ids_of(held.possible), ids_of(desired.active))
     return found if len(found) <= MOST_LOOKED_UP else mirror.NOTHING
 
 
