@@ -75,6 +75,7 @@ def _world(conn_id: str, staging: str) -> Any:
     return World(
         settings=SimpleNamespace(environment="test", fid=FID, rows_per_second=250.0, sample_size=2995),  # type: ignore[arg-type]
         clock=SystemClock(),
+        certificate=None,  # type: ignore[arg-type]
         register=NobodyThere(),  # type: ignore[arg-type]
         warehouse=SqlWarehouse(conn_id, ROOT / "include" / "sql"),
         staging=Staging(Path(staging), key, environment="test", fid=FID),

@@ -24,10 +24,10 @@ from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
 from kfr.relationships.columns import take
-from kfr.relationships.customers import union
+from kfr.relationships.customers import among, union
 from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
 from kfr.relationships.identifiers import World as Population
-from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, text_of
+from kfr.relationships.packing import Ints, day_number, ids_of, lookup, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
 LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
@@ -69,14 +69,9 @@ class Extract:
     @property
     def customer_count(self) -> int:
         """As many as `customers`, without an array of millions: only the few tainted ones overlap."""
-        among_packed = [
-            np.isin(self.tainted, ids_of(part[np.searchsorted(part, self.tainted << DAY_BITS) % len(part)]))
-            for part in (self.active, self.ended)
-            if len(part)
-        ]
-        known = np.isin(self.tainted, self.waiting)
-        for among in among_packed:
-            known |= among
+        known = among(self.tainted, self.waiting)
+        for part in (self.active, self.ended):
+            known |= lookup(part, self.tainted) >= 0
         return sum(map(len, (self.active, self.ended, self.waiting))) + int((~known).sum())
 
 
@@ -196,8 +191,8 @@ def _require_whole_customers(world: World, found: Extract) -> None:
     if not some.size:
         return
     again = fold_again(world, some, found.as_of)
-    first = found.active[np.isin(ids_of(found.active), some)]
-    if differ := len(np.setxor1d(first, again.active)):
+    first = lookup(found.active, some)
+    if differ := len(np.setxor1d(first[first >= 0], again.active)):
         raise HalfCustomers(
             f"changed_agreements.sql and agreements_of.sql disagree about {differ} of {len(some)} customers. "
             "Nothing was sent. The first must give all agreements of each customer of whom one changed, not "

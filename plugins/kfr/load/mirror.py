@@ -81,16 +81,16 @@ def record(world: World) -> Mirror:
     plans = schedule(sends, world.settings.rows_per_second)
     proven, possible = before.proven, before.possible
     changes = {run: journal.start_changes(run) for run in journal.runs_with("starts")}
-    filed_again = np.concatenate([NOTHING, *(entries[:, 0] for entries in changes.values())])
+    filed_again = union(*(entries[:, 0] for entries in changes.values()))
     for send in sorted((s for s in sends if s.loads), key=lambda s: s.counts_from):
         rows = journal.rows(send)
         rows = rows[
-            ~np.isin(rows, filed_again)
+            ~among(rows, filed_again)
         ]  # their customers are there; which start is, only a look-up says
-        missing = _missing(world, send.file)
+        missing = distinct(_missing(world, send.file))
         if send.proven_at is not None:
             # Who was counted as missing is not proven, also if an earlier record took them for loaded.
-            proven = put(take(proven, ids_of(missing)), rows[~np.isin(rows, missing)])
+            proven = put(take(proven, ids_of(missing)), rows[~among(rows, missing)])
             possible = put(possible, missing)
         else:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there
@@ -102,7 +102,7 @@ def record(world: World) -> Mirror:
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
     for entries in changes.values():
         corrected = entries[entries[:, 2] == StartChange.CORRECTED, 0]
-        proven = put(proven, corrected[np.isin(ids_of(corrected), ids_of(proven))])
+        proven = put(proven, corrected[among(ids_of(corrected), ids_of(proven))])
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
     possible = take(take(possible, queue.gone()), ids_of(proven))
@@ -141,18 +141,18 @@ def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]
 
 
 def void(world: World, customers: Ints) -> None:
-    """Let no closed send or single addition speak for `customers` any more: their proof is from before."""
+    """Let no closed send or single addition speak for `customers` (sorted) any more: their proof is from before."""
     if not customers.size:
         return
     journal, now = world.journal, world.now
     singles = journal.singles(world.run.key)
-    if (spoken_for := np.isin(ids_of(singles[:, 0]), customers)).any():
+    if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
         journal.put_singles(world.run.key, singles[~spoken_for])
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     for send in sends:
         closed = not is_open(send, plans.get(send.name), now)
-        if closed and np.isin(ids_of(journal.rows(send)), customers).any():
+        if closed and among(ids_of(journal.rows(send)), customers).any():
             journal.archive(send)
 
 

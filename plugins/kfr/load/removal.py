@@ -322,7 +322,7 @@ def _reopen(world: World, customer: int) -> bool:
     for send in world.journal.sends():
         rows = world.journal.rows(send)
         rows = rows[
-            ~np.isin(rows, world.journal.start_changes(send.run)[:, 0])
+            ~among(rows, distinct(world.journal.start_changes(send.run)[:, 0]))
         ]  # there before, by another file
         if send.loads and customer in ids_of(rows):
             witnesses = (*send.witnesses, Witness(customer_id=customer))
