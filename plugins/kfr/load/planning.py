@@ -1,5 +1,6 @@
 """What has to be sent so that the register equals the warehouse, judged and forecast before it is."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -108,13 +109,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     files = cut(np.concatenate([starts, by_file]) if starts.size else by_file, world.run.max_batch_bytes)
     files += cut(again, world.run.max_batch_bytes)  # by themselves: who is refused again spoils no other file
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
-    fingerprints = []
-    sizes = []
-    for label, rows in zip(labels, files, strict=True):
-        customers = render(rows)
-        world.place.write_array(f"files/{label}", rows)
-        fingerprints.append(world.staging.fingerprint(customers))
-        sizes.append(len(customers) + FRAME_BYTES)
+    staged = _stage(world, labels, files)
     compared = comparison.read(world)
     looked_up = compared.customers if compared else 0
     findings = _judge(
@@ -131,7 +126,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     result = Plan(
         as_of=desired.as_of.isoformat(),
         fingerprint=world.staging.fingerprint(
-            *(f.encode() for f in fingerprints), singly.data, diff.remove.data
+            *(fingerprint.encode() for fingerprint, _ in staged), singly.data, diff.remove.data
         ),
         added=len(add),
         held_back=len(held_back),
@@ -150,7 +145,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
             held_back=len(held_back),
         ),
         labels=labels,
-        forecast=forecast(world, [len(f) for f in files], sum(sizes)),
+        forecast=forecast(world, [len(f) for f in files], sum(size for _, size in staged)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
         alone_since=desired.alone_since,
     )
@@ -172,6 +167,23 @@ def plan(world: World, *, first_load: bool) -> Plan:
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
         )
     return result
+
+
+def _stage(world: World, labels: list[str], files: list[Ints]) -> list[tuple[str, int]]:
+    """Write the rows of each file; its fingerprint and its size. One is sealed while the next is rendered."""
+
+    def seal(label: str, rows: Ints, customers: bytes) -> tuple[str, int]:
+        world.place.write_array(f"files/{label}", rows)
+        return world.staging.fingerprint(customers), len(customers) + FRAME_BYTES
+
+    staged: list[Future[tuple[str, int]]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="kfr-seal") as thread:
+        for label, rows in zip(labels, files, strict=True):
+            customers = render(rows)
+            if staged:
+                staged[-1].result()  # no more than two files are in memory
+            staged.append(thread.submit(seal, label, rows, customers))
+    return [each.result() for each in staged]
 
 
 def read(world: World) -> Plan:
