@@ -25,6 +25,7 @@ _HEAD = (
 ).encode()
 _TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 FRAME_BYTES = len(_HEAD) + len(_TAIL)
+PART_BYTES = 1 << 18  # handed to the socket at a time
 
 # An entry at its widest, the comma before it included. What an organisation (its first two digits) or a
 # relationship without a start (mark and day) does not have is left out again by position. Text is written as
@@ -111,7 +112,13 @@ def _render_block(packed: Ints) -> npt.NDArray[np.uint8]:
 
 def request_body(customers: bytes) -> bytes:
     """The whole multipart body of the file endpoint around a file's bytes; always the same frame."""
-    return _HEAD + customers + _TAIL
+    return b"".join(request_parts(customers))
+
+
+def request_parts(customers: bytes) -> list[bytes | memoryview]:
+    """The same in parts that copy nothing: given whole, it would be copied anew after each piece that is sent."""
+    view = memoryview(customers)
+    return [_HEAD, *(view[at : at + PART_BYTES] for at in range(0, len(view), PART_BYTES)), _TAIL]
 
 
 def _entry_bytes(packed: Ints) -> Ints:
