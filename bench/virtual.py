@@ -1,6 +1,5 @@
 """A whole load in virtual time, at the register's 250 rows a second: who waits for whom?"""
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -21,11 +20,11 @@ def load(rows: int) -> Generator[dict[str, Any]]:
     from kfr.load import extract, planning
     from kfr.load.world import Run
     from tests.faults.institution import Institution, fast_folder
+    from tests.faults.people import GENEROUS
     from tests.faults.play import Play
-    from tests.faults.scenario import GENEROUS
-    from tests.simulator import VirtualClock
+    from tests.faults.turns import TurnClock
 
-    class CountingClock(VirtualClock):
+    class CountingClock(TurnClock):
         """Notes how long workers sleep; a trigger waits by `asleep` and takes no worker."""
 
         slept = waiting = 0.0
@@ -74,7 +73,7 @@ def load(rows: int) -> Generator[dict[str, Any]]:
         play._simple("approve_changes", ["plan_changes"], play._approve)
         play.states["register_arrivals"] = "success"
         before, waited = clock.slept, clock.waiting
-        asyncio.run(play._load())
+        play._load()
         if play.errors:
             raise RuntimeError(play.errors[0])
         yield _figures(institution.simulator.log, clock.slept - before, clock.waiting - waited)
