@@ -82,19 +82,22 @@ def load(rows: int) -> Generator[dict[str, Any]]:
 
 
 def _figures(log: Any, slept: float, waiting: float) -> dict[str, Any]:
-    """The register is idle while nothing loads, from the first file's acceptance to the last one's end."""
+    idle, whole, files = idle_of(log)
+    return {
+        "files": files,
+        "hours": whole / 3600,
+        "idle_share": idle / whole,
+        "worker_seconds": slept,  # all of it at the pace of look-ups, if nothing is left below
+        "worker_seconds_waiting": waiting,
+        "look_ups": sum(event.kind == "look_up" for event in log),
+    }
+
+
+def idle_of(log: Any) -> tuple[float, float, int]:
+    """Seconds in which nothing loads, of how many from the first acceptance to the last row; and files."""
     accepted = [event.at for event in log if event.kind == "file_accepted"]
     started = sorted(event.at for event in log if event.kind == "file_load_started")
     loaded = sorted(event.at for event in log if event.kind == "file_loaded")
     idle = (started[0] - min(accepted)).total_seconds()
     idle += sum(max(0.0, (s - e).total_seconds()) for s, e in zip(started[1:], loaded, strict=False))
-    whole = (loaded[-1] - min(accepted)).total_seconds()
-    look_ups = sum(event.kind == "look_up" for event in log)
-    return {
-        "files": len(loaded),
-        "hours": whole / 3600,
-        "idle_share": idle / whole,
-        "worker_seconds": slept,  # all of it at the pace of look-ups, if nothing is left below
-        "worker_seconds_waiting": waiting,
-        "look_ups": look_ups,
-    }
+    return idle, (loaded[-1] - min(accepted)).total_seconds(), len(loaded)
