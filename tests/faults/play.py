@@ -19,8 +19,10 @@ from kfr.load import (
     retention,
     upload,
     verification,
+    volume,
     watermark,
 )
+from kfr.load.forecast import FILES_IN_FLIGHT
 from kfr.load.ingestion import await_loading, await_settling
 from kfr.load.journal import Journal
 from kfr.load.world import Run, World
@@ -103,7 +105,7 @@ class Play:
         if self.run.dry_run and self.states["plan_changes"] == "success":
             self.states |= dict.fromkeys(self.writers, "skipped")
         else:
-            self._simple("announce_volume", ["plan_changes"], confirmation.announce_volume)
+            self._simple("announce_volume", ["plan_changes"], volume.announce_volume)
             self._simple("approve_changes", ["announce_volume"], self._approve)
             self._load()
             self._simple("remove_ended", [self.closing], removal.remove_ended)
@@ -148,7 +150,7 @@ class Play:
         labels = planning.read(self.institution.world(self.run)).labels
         files = {f"upload_batch_file[{label}]": label for label in labels}
         pending = [task for task in files if self.states.get(task) != "success"]
-        slots = [self._upload_each(pending, files) for _ in range(planning.FILES_IN_FLIGHT)]
+        slots = [self._upload_each(pending, files) for _ in range(FILES_IN_FLIGHT)]
         clock = self.institution.clock
         if self.states.get(self.beside) != "success" and self.kind == "first":
             play_together(clock, *slots, self._arrivals(list(files)))

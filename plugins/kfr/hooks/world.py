@@ -13,7 +13,7 @@ from kfr.clock import SystemClock, oslo_date
 from kfr.hooks.kfr import KfrHook, certificate_of, staging_root, staging_url
 from kfr.hooks.mail import SmtpMailer
 from kfr.hooks.warehouse import SqlWarehouse
-from kfr.load.confirmation import BITS
+from kfr.load.deliveries import BITS
 from kfr.load.retention import Retention
 from kfr.load.staging import Staging
 from kfr.load.world import Run, Scope, World

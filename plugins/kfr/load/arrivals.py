@@ -13,6 +13,7 @@ import numpy as np
 from kfr.clock import OSLO, oslo_today
 from kfr.load import extract, lease, mirror, planning
 from kfr.load.journal import Single
+from kfr.load.volume import announce_before
 from kfr.load.world import World
 from kfr.register.errors import Refused
 from kfr.relationships.batch_file import cut
@@ -97,6 +98,7 @@ def register_singly(world: World, rows: Ints) -> int:
     done = 0
     for stretch in np.array_split(rows, range(STRETCH, len(rows), STRETCH)) if len(rows) else []:
         lease.check(world)
+        announce_before(world, len(stretch))
         mirror.welcome_back(world, ids_of(stretch))
         singles = journal.singles(run)
         singles = singles[~np.isin(singles[:, 0], stretch)]

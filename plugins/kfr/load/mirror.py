@@ -248,9 +248,9 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
     for other in journal.runs_with("singles"):
         if other != run:
             journal.drop_singles(other)
-    under_way = {run, *(send.run for send in journal.sends())}
+    files_of = {send.run for send in journal.sends()}
     for other in journal.runs_with("starts"):
-        if other in under_way:  # its files may still be merged, and need to know what was only filed again
+        if other == run:
             continue
         entries = journal.start_changes(other)
         kept = entries[entries[:, 2] == StartChange.KEPT, :2]
@@ -258,7 +258,8 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
             others = kept_starts(world)
             others = others[~np.isin(ids_of(others[:, 0]), ids_of(kept[:, 0]))]
             world.state.write_array(KEPT_STARTS, np.concatenate([others, kept]))
-        journal.drop_start_changes(other)
+        if other not in files_of:  # else they may still be merged, and need to know what was only filed again
+            journal.drop_start_changes(other)
     gone = queue.gone_before(run)
     for send in journal.sends() if gone.size else []:
         gone = without(

@@ -92,3 +92,15 @@ def preview(norwegian: Mail, english: Mail, to: str) -> str:
         f"To: {to}\n\nAttached: {attached}\n\n**{norwegian.subject}**\n\n{norwegian.text}\n\n---\n\n"
         f"In English (not sent): **{english.subject}**\n\n{english.text}"
     )
+
+
+def environment_name(environment: str, language: Language) -> str:
+    """The environment in the words of a mail."""
+    if language == "en":
+        return environment
+    return "produksjon" if environment == "production" else "test"
+
+
+def spaced(value: int) -> str:
+    """A number as Norwegians write it, in groups of three."""
+    return f"{value:,}".replace(",", " ")

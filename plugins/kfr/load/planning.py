@@ -2,21 +2,19 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from kfr.clock import OSLO, oslo_date, oslo_today
+from kfr.clock import oslo_today
 from kfr.load import comparison, extract, lease, mirror, refusals, watermark
+from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
-from kfr.load.journal import schedule
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
-from kfr.register.limits import NOTICE_ROWS_PER_DAY
 from kfr.relationships.batch_file import FRAME_BYTES, cut, render
 from kfr.relationships.customers import common, union
 from kfr.relationships.guards import Finding, Severity, judge
@@ -24,11 +22,10 @@ from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, starts_of
 from kfr.relationships.plan import difference
 
-FILES_IN_FLIGHT = 2  # so that the register always has the next file while one is proven
 MOST_SINGLES = 200  # who start today go singly up to here; more are quicker by file
 MOST_LOOKED_UP = 5_000  # possible relationships that are looked up before a plan: minutes, not hours
 # What an earlier plan of this run has left.
-LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "removals.json", "proof.json")
+LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "due", "removals.json", "proof.json")
 
 
 class GuardStopped(Fatal):
@@ -37,23 +34,6 @@ class GuardStopped(Fatal):
 
 class NotApproved(Fatal):
     """What is about to run is not what was approved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """What carrying the plan out will take, at the register's rate, before anything is sent."""
-
-    rows: int
-    files: int
-    size: int  # bytes
-    hours: float
-    ends_at: str  # ISO, Oslo time
-    rows_by_day: dict[str, int]  # by Oslo day of sending, with what left earlier that day
-
-    @property
-    def notice_days(self) -> list[str]:
-        """Days on which Bits wants to be told first (ONB D-3)."""
-        return [day for day, rows in self.rows_by_day.items() if rows > NOTICE_ROWS_PER_DAY]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +106,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     result = Plan(
         as_of=desired.as_of.isoformat(),
         fingerprint=world.staging.fingerprint(
-            *(fingerprint.encode() for fingerprint, _ in staged), singly.data, diff.remove.data
+            *(fingerprint.encode() for fingerprint, _ in staged), singly.data, leaving.data
         ),
         added=len(add),
         held_back=len(held_back),
@@ -145,7 +125,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
             held_back=len(held_back),
         ),
         labels=labels,
-        forecast=forecast(world, [len(f) for f in files], sum(size for _, size in staged)),
+        forecast=foresee(world, [len(f) for f in files], sum(size for _, size in staged)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
         alone_since=desired.alone_since,
     )
@@ -215,30 +195,6 @@ def fates(
             f"The fates of the rows add up to {sum(result.values()):,}, not to the {desired.rows:,} read."
         )
     return result
-
-
-def forecast(world: World, rows: list[int], size: int) -> Forecast:
-    """When files of so many rows, sent from now on, will be loaded; two are in flight at a time."""
-    rate, now = world.settings.rows_per_second, world.now
-    busy_until = max((p.loaded_at for p in schedule(world.journal.sends(), rate).values()), default=now)
-    loaded_at: list[float] = []
-    by_day: dict[date, int] = {}
-    for number, n in enumerate(rows):
-        sent_at = loaded_at[number - FILES_IN_FLIGHT] if number >= FILES_IN_FLIGHT else now
-        day = oslo_date(datetime.fromtimestamp(sent_at, UTC))
-        by_day[day] = by_day.get(day, 0) + n
-        loaded_at.append(max(busy_until, sent_at, *loaded_at[-1:], now) + n / rate)
-    ends = loaded_at[-1] if loaded_at else now
-    today = oslo_today(world.clock)
-    by_day[today] = by_day.get(today, 0) + world.journal.rows_sent_on(today)
-    return Forecast(
-        rows=sum(rows),
-        files=len(rows),
-        size=size,
-        hours=round((ends - now) / timedelta(hours=1).total_seconds(), 2),
-        ends_at=datetime.fromtimestamp(ends, OSLO).isoformat(timespec="seconds"),
-        rows_by_day={day.isoformat(): n for day, n in sorted(by_day.items())},
-    )
 
 
 def needs_person(world: World, plan_: Plan) -> bool:

@@ -26,6 +26,7 @@ from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
 WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
 STRETCH = 50  # removals between two looks at the lease; their intentions are written together
+DUE = "due"  # those whom the run has found to be removed
 QUESTION = 500  # customers in one question to the warehouse
 
 
@@ -83,6 +84,7 @@ def remove_ended(world: World) -> Removals:
     may_be_due = without(_may_be_due(said, ours, asked), queue.gone())
     tomorrow = common(may_be_due, _unproven_today(world))
     due = _due(world, without(may_be_due, tomorrow), asked)
+    world.place.write_array(DUE, due)
     _enqueue(world, queue, due, tomorrow)
     _require_few(world, due, len(ours))
     done = _remove(world, queue, due, prior, held=ids_of(held.proven))
@@ -105,6 +107,20 @@ def remove_ended(world: World) -> Removals:
         + "."
     )
     return result
+
+
+def outstanding(world: World) -> Ints:
+    """Whose removal was due to this run and is not answered, sorted.
+
+    Not who waits from before and of whom the evidence is gone by now (vanished, or a row refused): no run can
+    carry that out, and a person is told that it waits.
+    """
+    if not is_authorised(world):
+        return mirror.NOTHING
+    queue = RemovalQueue.read(world.state)
+    waits = queue.of(*WAITING)
+    found = world.place.read_array(DUE) if world.place.exists(DUE) else mirror.NOTHING
+    return waits[np.isin(waits, np.concatenate([queue.of(Removal.DUE), found]))]
 
 
 def is_authorised(world: World) -> bool:

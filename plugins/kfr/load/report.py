@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kfr.clock import OSLO
 from kfr.load import arrivals, extract, lease, mirror, planning, verification
 from kfr.load.journal import Send, Single
-from kfr.load.papers import CONFIRMATION, NOTICE, Language, Mail, write_mail
+from kfr.load.papers import CONFIRMATION, Language, Mail, environment_name, spaced, write_mail
 from kfr.load.planning import Plan
 from kfr.load.staging import Place
 from kfr.load.world import World
@@ -91,33 +91,17 @@ def build(world: World, outcome: Outcome = "not proven") -> dict[str, Any]:
     return report
 
 
-def notice(world: World, plan: Plan, day: str, language: Language = "no") -> Mail:
-    """The notice that over 100,000 relationships will be loaded in a day."""
-    forecast = plan.forecast
-    values = {
-        "day": day,
-        "fid": world.settings.fid,
-        "environment": _environment(world, language),
-        "rows_that_day": _number(forecast.rows_by_day[day]),
-        "rows": _number(forecast.rows),
-        "files": forecast.files,
-        "hours": f"{forecast.hours:.1f}",
-        "ends_at": forecast.ends_at,
-    }
-    return write_mail(world.papers, NOTICE, language, values)
-
-
 def confirmation(world: World, language: Language = "no") -> Mail:
     """D-4: all relationships are loaded and checked."""
     proof = verification.read(world)
     files = _files(world, planning.read(world))
     values = {
         "fid": world.settings.fid,
-        "environment": _environment(world, language),
-        "loaded": _number(proof.holds),
+        "environment": environment_name(world.settings.environment, language),
+        "loaded": spaced(proof.holds),
         "files": len([f for f in files if f["status"] not in ("not proven", "not sent")]),
-        "sampled": _number(sum(stratum.sampled for stratum in proof.strata)),
-        "wrong_at_most": _number(proof.wrong_at_most) if proof.wrong_at_most else "",
+        "sampled": spaced(sum(stratum.sampled for stratum in proof.strata)),
+        "wrong_at_most": spaced(proof.wrong_at_most) if proof.wrong_at_most else "",
     }
     return write_mail(world.papers, CONFIRMATION, language, values)
 
@@ -217,13 +201,3 @@ def _sent(send: Send) -> dict[str, Any]:
         "proven_at": moment(send.proven_at),
         "closed_by_hand": send.closed_because is not None,
     }
-
-
-def _environment(world: World, language: Language) -> str:
-    if language == "en":
-        return world.settings.environment
-    return "produksjon" if world.settings.environment == "production" else "test"
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")

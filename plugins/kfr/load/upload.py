@@ -13,6 +13,7 @@ import numpy as np
 from kfr.load import lease, mirror, planning, refusals, rejects
 from kfr.load.ingestion import absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
+from kfr.load.volume import announce_before
 from kfr.load.world import World
 from kfr.register.errors import (
     Fatal,
@@ -193,6 +194,7 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
         counts_from=world.now + SEND_TIMEOUT_SECONDS,
         witnesses=witnesses,
     )
+    announce_before(world, len(piece.rows))
     journal.intend(send, piece.rows)
     try:
         correlation_id = world.register.send_file(render(piece.rows))

@@ -6,7 +6,7 @@ from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from kfr.hooks.mail import SmtpMailer
-from kfr.load.confirmation import MESSAGE_ID_DOMAIN
+from kfr.load.deliveries import MESSAGE_ID_DOMAIN
 from kfr.notifications.alerts import Severity
 from kfr.register.errors import ConfigurationError
 

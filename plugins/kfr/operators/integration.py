@@ -85,7 +85,7 @@ class KfrSendReportOperator(KfrStepOperator):
     """Mail the completed test once; XCom gets the Message-ID."""
 
     def step(self, world: "World") -> str:
-        from kfr.load.confirmation import deliver
+        from kfr.load.deliveries import deliver
         from kfr.onboarding.completed_test import completed_test
 
         mail: Mail = completed_test(world, self.read_file(world)).norwegian

@@ -96,7 +96,7 @@ class KfrAnnounceOperator(KfrStepOperator):
     """Tell Bits first when over 100,000 relationships go in a day. A dry run ends here."""
 
     def step(self, world: "World") -> list[str]:
-        from kfr.load.confirmation import announce_volume, preview_volume
+        from kfr.load.volume import announce_volume, preview_volume
         from kfr.notifications.cases import notice_sent
 
         if world.run.dry_run:

@@ -84,7 +84,7 @@ class KfrSendRegistrationOperator(KfrRegistrationOperator):
     """Mail the registration form once, and keep it; XCom gets the Message-ID."""
 
     def execute(self, context: Any) -> str:
-        from kfr.load.confirmation import deliver
+        from kfr.load.deliveries import deliver
         from kfr.load.staging import run_key
         from kfr.onboarding.registration import require_complete
 

@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from kfr.hooks.world import run_of, world_of
-from kfr.load.confirmation import BITS
+from kfr.load.deliveries import BITS
 from kfr.register.errors import ConfigurationError
 from tests.unit.stand import SQL_FOLDER, Stand
 

@@ -2,9 +2,11 @@ import re
 
 import pytest
 
-from kfr.load import lease, verification
-from kfr.load.confirmation import DeliveryUnknown, announce_volume, deliver, send_confirmation
+from kfr.load import arrivals, lease, upload, verification
+from kfr.load.confirmation import send_confirmation
+from kfr.load.deliveries import DeliveryUnknown, deliver
 from kfr.load.report import Mail
+from kfr.load.volume import announce_before, announce_volume
 from kfr.load.world import MailNotSent
 from kfr.register.errors import Fatal, OutcomeUnknown
 from kfr.relationships.packing import text_of
@@ -169,6 +171,52 @@ def test_the_notice_goes_once_a_day_and_says_how_many_rows_that_day_has(load):
     assert "2026-11-23" in mail.subject
     assert "Kundeforhold som sendes 2026-11-23: 250 000" in mail.text
     assert re.search(r"\d{9,}", mail.text.replace(load.institution.settings.fid, "")) is None
+
+
+def sent_before_today(load: OneLoad, rows: int) -> None:
+    """So many rows left earlier today."""
+    load.world.state.write_json(f"history/{load.today.isoformat()}-singles-earlier", {"rows": rows})
+
+
+def test_a_plan_that_is_carried_out_on_another_day_than_forecast_tells_bits_first(load):
+    """An approval that came after midnight, when other files had gone that day."""
+    load.join(3)
+    load.plan()
+    sent_before_today(load, 99_998)
+    load.send()
+    kinds = [e.operation for e in load.calls("mail", "register_file")]
+    assert kinds == ["mail", "register_file"]
+    (mail,) = load.institution.simulator.mails
+    assert "100 001" in mail.text
+    announce_before(load.world, 3)
+    assert len(mails(load)) == 1
+
+
+def test_nobody_is_told_of_a_day_that_stays_below_the_limit(load):
+    load.join(3)
+    load.plan()
+    sent_before_today(load, 99_997)
+    load.send()
+    assert mails(load) == []
+
+
+def test_single_additions_count_for_the_notice_too(load):
+    load.join(2)
+    load.load()
+    sent_before_today(load, 100_000)
+    load.join(1, days_ago=0)
+    arrivals.register_arrivals(load.world)
+    assert [e.operation for e in load.calls("mail", "register_one")] == ["mail", "register_one"]
+
+
+def test_nothing_leaves_when_the_notice_does_not(load):
+    load.join(3)
+    load.plan()
+    sent_before_today(load, 100_000)
+    load.fault(FaultKind.CLOSED_BEFORE_WORK, "mail")
+    with pytest.raises(OutcomeUnknown):
+        upload.upload(load.world, "0001")
+    assert load.calls("register_file") == []
 
 
 def test_a_notice_whose_outcome_is_unknown_goes_again_without_a_person(load):

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from kfr.load import confirmation, extract, planning, report, upload
-from kfr.load.report import Kept, build, keep, notice, table
+from kfr.load.report import Kept, build, keep, table
+from kfr.load.volume import notice
 from kfr.register.errors import OutcomeUnknown
 from kfr.register.signature import verify
 from kfr.relationships.packing import text_of
@@ -126,6 +127,6 @@ def test_no_customer_is_in_report_table_or_mail(load: OneLoad):
     load.finish()
     found = build(load.world)
     mail = report.confirmation(load.world)
-    told = notice(load.world, plan, next(iter(plan.forecast.rows_by_day)))
+    told = notice(load.world, plan.forecast, next(iter(plan.forecast.rows_by_day)))
     shown = f"{found} {table(found)} {mail} {told}"
     assert not [c for c in map(text_of, customers) if c in shown]

@@ -6,7 +6,7 @@ import pytest
 from kfr.load import arrivals, lease, mirror, removal, verification
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.journal import Single
-from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.strata import MISS_PATIENCE_SECONDS, MISS_PAUSE_SECONDS, Stratum
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual, verify
@@ -255,6 +255,20 @@ def test_a_removal_that_waits_for_a_person_ends_the_claim(load):
     queue.write()
     with pytest.raises(NotEqual, match=r"removals that wait 1.*Nothing is confirmed"):
         verify(load.world)
+
+
+def test_a_removal_that_was_begun_and_has_no_evidence_any_more_waits_without_ending_the_claim(load):
+    """The customer has vanished from the warehouse: no later run could carry the removal out, and each would be red."""
+    load = loaded(load)
+    vanished = customers_of(load)[0]
+    load.end([vanished])
+    queue = RemovalQueue.read(load.world.state)
+    queue.entries[vanished] = Entry(state=Removal.INTENDED, run=load.run.key)
+    queue.write()
+    load.forget([vanished])
+    assert removal.remove_ended(load.world).vanished == 1
+    assert verify(load.world).misses == 0
+    assert RemovalQueue.read(load.world.state).entries[vanished].state is Removal.INTENDED
 
 
 def test_a_closing_file_is_proven_like_the_others(load):

@@ -1,0 +1,64 @@
+"""The notice to Bits before more than 100,000 relationships go in a day (ONB D-3).
+
+It goes when the plan is made, for each day of its forecast. A plan can be carried out on another day than it was
+forecast for: it waited for a person, files were sent again, many arrived. So whoever sends counts once more.
+"""
+
+from kfr.clock import oslo_today
+from kfr.load import planning
+from kfr.load.deliveries import deliver, has_left
+from kfr.load.forecast import Forecast, foresee
+from kfr.load.papers import NOTICE, Language, Mail, environment_name, preview, spaced, write_mail
+from kfr.load.world import World
+from kfr.register.limits import NOTICE_ROWS_PER_DAY
+
+
+def announce_volume(world: World) -> list[str]:
+    """Send the notice for each day of the forecast that needs one, once; return those days."""
+    forecast = planning.read(world).forecast
+    for day in forecast.notice_days:
+        deliver(world, _delivery(day), notice(world, forecast, day), ask=False)
+    return forecast.notice_days
+
+
+def announce_before(world: World, rows: int) -> None:
+    """Send the notice for today before `rows` more leave, if they make it more than 100,000 and none has left.
+
+    :raises MailNotSent: the notice did not leave, so nothing may.
+    """
+    today = oslo_today(world.clock)
+    day, sent = today.isoformat(), world.journal.rows_sent_on(today)
+    if sent + rows <= NOTICE_ROWS_PER_DAY or has_left(world, _delivery(day)):
+        return
+    begun = {send.label for send in world.journal.sends() if send.run == world.run.key}
+    labels = [label for label in planning.read(world).labels if label not in begun]
+    left = [len(world.place.read_array(f"files/{label}")) for label in labels]
+    deliver(world, _delivery(day), notice(world, foresee(world, left or [rows], 0), day), ask=False)
+
+
+def preview_volume(world: World) -> list[str]:
+    """The notices as they would be sent, for a dry run."""
+    forecast = planning.read(world).forecast
+    return [
+        preview(notice(world, forecast, day), notice(world, forecast, day, "en"), world.mail_to)
+        for day in forecast.notice_days
+    ]
+
+
+def notice(world: World, forecast: Forecast, day: str, language: Language = "no") -> Mail:
+    """The notice that over 100,000 relationships will be loaded in a day."""
+    values = {
+        "day": day,
+        "fid": world.settings.fid,
+        "environment": environment_name(world.settings.environment, language),
+        "rows_that_day": spaced(forecast.rows_by_day[day]),
+        "rows": spaced(forecast.rows),
+        "files": forecast.files,
+        "hours": f"{forecast.hours:.1f}",
+        "ends_at": forecast.ends_at,
+    }
+    return write_mail(world.papers, NOTICE, language, values)
+
+
+def _delivery(day: str) -> str:
+    return f"notice-{day}"
