@@ -98,6 +98,6 @@ def idle_of(log: Any) -> tuple[float, float, int]:
     accepted = [event.at for event in log if event.kind == "file_accepted"]
     started = sorted(event.at for event in log if event.kind == "file_load_started")
     loaded = sorted(event.at for event in log if event.kind == "file_loaded")
-    idle = (started[0] - min(accepted)).total_seconds()
-    idle += sum(max(0.0, (s - e).total_seconds()) for s, e in zip(started[1:], loaded, strict=False))
+    free = [min(accepted), *loaded]  # from when on the register could begin a file
+    idle = sum(max(0.0, (began - since).total_seconds()) for began, since in zip(started, free, strict=False))
     return idle, (loaded[-1] - min(accepted)).total_seconds(), len(loaded)
