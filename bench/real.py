@@ -1,7 +1,7 @@
 """A first load with Airflow's own processes, at the register's real rate: who waits for whom?
 
-Six files of a minute each: a hiccup of a second counts thirty times as much as with real files of half an hour. What comes
-after the last file (removals wait for its end again as long) is not waited for.
+Six files of a minute each: a hiccup of a second counts thirty times as much as with real files of half an hour.
+What comes after the last file (removals wait as long again) is not waited for.
 """
 
 import tempfile

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,17 @@ def test_clearing_any_writer_clears_the_lease_too(dag, scheduler_dag):
         ).task_dict
         assert {"acquire_register", "release_register", "record_mirror"} <= set(cleared), writer
         assert "extract_relationships" not in cleared
+
+
+def test_the_register_is_given_back_before_another_run_asks_for_it_again(scheduler_dag):
+    """They share a pool of one slot, and those who ask come back every minute."""
+    rule = scheduler_dag.get_task("release_register").weight_rule
+
+    def weight(task_id):
+        ti = SimpleNamespace(task=scheduler_dag.get_task(task_id))
+        return rule.get_weight(ti)
+
+    assert weight("release_register") > weight("remove_ended") > weight("acquire_register")
 
 
 def test_a_plan_with_no_file_comes_to_removal_and_a_failure_comes_to_the_mirror(dag):

@@ -282,9 +282,11 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
 
 
 def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
-    """Customers who were sent and not proven: found by a look-up, they need not be sent again."""
-    found = common(ids_of(held.possible), ids_of(desired.active))
-    return found if len(found) <= MOST_LOOKED_UP else mirror.NOTHING
+    """Customers who were sent and not proven: found by a look-up, they need not be sent again.
+
+    If there are many, the others are sent again, and the next loads look them up.
+    """
+    return common(ids_of(held.possible), ids_of(desired.active))[:MOST_LOOKED_UP]
 
 
 def _of(population: Ints, customers: Ints) -> Ints:

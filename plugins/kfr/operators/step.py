@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, RetryDecision, RetryPolicy
+from airflow.sdk import BaseOperator, BaseOperatorLink, RetryDecision, RetryPolicy, WeightRule
 from airflow.sdk.configuration import conf
 
 from kfr.links.page import PageLink
@@ -75,6 +75,8 @@ def defaults_of(institution: Institution) -> dict[str, Any]:
         "include": str(institution.include),
         "sql_folder": str(institution.sql_folder),
         "thresholds": dict(institution.thresholds),
+        # Who is further along goes first: runs that ask for the register kept its holder from giving it back.
+        "weight_rule": WeightRule.UPSTREAM,
         **retrying(),
     }
 

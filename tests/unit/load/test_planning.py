@@ -130,6 +130,20 @@ def test_who_was_sent_by_an_earlier_run_and_is_found_now_is_not_sent_again(load)
     assert load.proven == customers
 
 
+def test_of_many_who_are_only_possible_some_are_looked_up_by_each_load_until_all_are(load, monkeypatch):
+    monkeypatch.setattr(planning, "MOST_LOOKED_UP", 2)
+    customers = load.join(5)
+    load.plan()
+    load.send()
+    (send,) = load.world.journal.sends()
+    load.world.journal.put(
+        a_send(send.file, run="earlier", rows=5, witnesses=(), counts_from=send.counts_from)
+    )
+    load.settle()
+    assert [load.plan().unchanged for _ in range(3)] == [2, 4, 5]
+    assert load.proven == customers
+
+
 def test_an_empty_warehouse_stops_the_run(load):
     with pytest.raises(GuardStopped, match=r"empty_extract.*Nothing was sent"):
         load.plan()
