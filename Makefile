@@ -5,7 +5,9 @@
 #   make lint                            ruff, mypy, import-linter
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
-#   make ui                              Airflow's own UI with everything in place
+#   make ui                              Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
+#   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
+#   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
 
@@ -31,7 +33,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults ui check-sql lock clean
+.PHONY: help setup demo test lint bench faults kills ui ui-stop browser check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,8 +58,17 @@ bench: setup $(PEERS_READY)
 faults: setup
 	@$(RUN) -m tests.faults --runs $(N) --from-seed $(SEED) --processes $(PROCESSES) $(if $(VERBOSE),--verbose)
 
+kills: setup
+	@KFR_LONG=1 $(RUN) -m pytest -s tests/system/test_kills.py $(TEST_ARGS)
+
 ui: setup
 	@$(RUN) -m tests.system.ui
+
+ui-stop: setup
+	@$(RUN) -m tests.system.ui --stop
+
+browser: setup
+	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_page.py tests/system/test_forms.py $(TEST_ARGS)
 
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)

@@ -32,6 +32,7 @@ class Stand:
     `url` is that of its own pages (`/simulator/…`), `base_url` the register's, `issuer` Maskinporten's.
     """
 
+    pid: int
     url: str
     base_url: str
     issuer: str
@@ -47,7 +48,10 @@ class Stand:
     def from_ready(cls, ready: Mapping[str, Any], rows_per_second: float) -> Self:
         """Read the line that `python -m tests.simulator` prints when it is ready."""
         return cls(
-            **{name: ready[name] for name in ("url", "base_url", "issuer", "fid", "client_id", "keystore")},
+            **{
+                name: ready[name]
+                for name in ("pid", "url", "base_url", "issuer", "fid", "client_id", "keystore")
+            },
             keystore_password=Path(ready["keystore_password_file"]).read_text(),
             smtp_port=ready["smtp_port"],
             rows_per_second=rows_per_second,
@@ -117,6 +121,7 @@ def connections(
         "kfr_default": {
             "conn_type": "kfr",
             "host": stand.base_url,
+            "port": 443,
             "login": stand.client_id,
             "password": stand.keystore_password,
             "extra": {**extra, **(fields or {})},

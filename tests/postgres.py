@@ -64,16 +64,25 @@ def start() -> Server:
             server = _launch(folder, binaries, password)
             if _is_ready(server, binaries):
                 return server
-            _end(server)
+            shut_down(server)
         raise RuntimeError(f"PostgreSQL did not start:\n{(folder / 'log').read_text()[-2000:]}")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
+def restart(server: Server) -> Server:
+    """Shut a server down, whoever is connected, and start it again with its data, on its port."""
+    shut_down(server)
+    again = _launch(server.folder, _reachable_binaries(server.folder), server.password, server.port)
+    if not _is_ready(again, _reachable_binaries(server.folder)):
+        raise RuntimeError(f"PostgreSQL did not start again:\n{(server.folder / 'log').read_text()[-2000:]}")
+    return again
+
+
 def stop(server: Server) -> None:
     """Shut a server down, and remove its folder."""
-    _end(server)
+    shut_down(server)
     shutil.rmtree(server.folder, ignore_errors=True)
 
 
@@ -104,8 +113,8 @@ def _make_cluster(folder: Path, binaries: Path) -> str:
     return password
 
 
-def _launch(folder: Path, binaries: Path, password: str) -> Server:
-    port = free_port()
+def _launch(folder: Path, binaries: Path, password: str, port: int | None = None) -> Server:
+    port = port or free_port()
     settings = ("listen_addresses=127.0.0.1", f"port={port}", *_FOR_TESTS)
     # A session of its own: Ctrl-C in the terminal must not stop the server under a test that still cleans up.
     command = [binaries / "postgres", "-D", folder / "data", *(f"-c{setting}" for setting in settings)]
@@ -140,7 +149,8 @@ def _psql(server: Server, statement: str, binaries: Path | None = None, *, check
     return asked.returncode
 
 
-def _end(server: Server) -> None:
+def shut_down(server: Server) -> None:
+    """Shut a server down and leave its folder; safe to call twice."""
     if server.process.stdin:
         server.process.stdin.close()
     server.process.wait(timeout=STOP_SECONDS)

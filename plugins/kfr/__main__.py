@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def _do(options: argparse.Namespace, settings: "Settings", staging: "Staging") -
             if options.retry
             else show_rejects(staging, options.run, identifiers=options.identifiers)
         ),
+        "ask": lambda: ask(staging, options.reason) if options.reason else show_readings(staging),
         "rotate-key": lambda: rotate_key(settings, staging, sys.stdin.readline()),
     }
     commands[options.command]()
@@ -66,6 +68,13 @@ def _parse() -> argparse.Namespace:
     rejects.add_argument(
         "--retry", action="store_true", help="let the next load send the register's refusals again"
     )
+    asking = commands.add_parser(
+        "ask",
+        help="what is on record of the customers on standard input, one a line; or who has asked before",
+    )
+    asking.add_argument(
+        "--reason", help="why it is asked; kept with who asks, and when. Without it: the list"
+    )
     rotate = commands.add_parser(
         "rotate-key", help="seal everything under the connection's new key; the old one on standard input"
     )
@@ -81,7 +90,7 @@ def _parse() -> argparse.Namespace:
     )
     sql.add_argument("--sql", type=Path, default=Path("include/sql"), help="their folder")
     sql.add_argument("--conn-id", default="kfr_warehouse", help="connection to the warehouse")
-    for command in (sends, close, removals, mirror, rejects, rotate, report):
+    for command in (sends, close, removals, mirror, rejects, asking, rotate, report):
         command.add_argument("--conn-id", default="kfr_default", help="connection to the register")
     return parser.parse_args()
 
@@ -150,6 +159,36 @@ def show_rejects(staging: "Staging", run: str | None, *, identifiers: bool) -> N
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({"run": found.run, **row} for found in kept for row in found.rows)
+
+
+def ask(staging: "Staging", reason: str) -> None:
+    """Print what is on record of each customer on standard input, by the number of the line, and who asked."""
+    import getpass
+
+    from kfr.load import delivery_log
+
+    lines = [line.strip() for line in sys.stdin if line.strip()]
+    for number, line in enumerate(lines, start=1):
+        if not (line.isascii() and line.isdigit() and len(line) in (9, 11)):
+            raise SystemExit(f"Line {number} is no identity number: 9 or 11 digits. Nothing was looked for.")
+    if re.search(r"\d{9}", reason):
+        raise SystemExit("The reason is kept in clear in the list: no identity numbers in it.")
+    found = delivery_log.ask(
+        staging, SystemClock(), [int(line) for line in lines], by=getpass.getuser(), reason=reason
+    )
+    for number, facts in enumerate(found, start=1):
+        for fact in facts:
+            print(f"{number}  {fact.when}  {fact.what}")  # noqa: T201
+        if not facts:
+            print(f"{number}  nothing is on record")  # noqa: T201
+
+
+def show_readings(staging: "Staging") -> None:
+    """Print who has asked for customers, when, about how many, and why."""
+    from kfr.load import delivery_log
+
+    for entry in delivery_log.readings(staging.state):
+        print(f"{entry['at']}  {entry['by']}  {entry['customers']:,} customers  {entry['reason']}")  # noqa: T201
 
 
 def rotate_key(settings: "Settings", staging: "Staging", old: str) -> None:

@@ -29,19 +29,32 @@ def get_provider_info() -> dict[str, Any]:
             "kfr.links.page.PageLink",
             "kfr.links.page.ReportLink",
         ],
+        "asset-uris": [
+            {
+                "schemes": ["kfr"],
+                "handler": None,  # without this word the rest is passed over
+                "to_openlineage_converter": "kfr.links.lineage.register_dataset",
+            }
+        ],
         "config": {"kfr": {"description": "How loads are run.", "options": _options()}},
     }
 
 
 def _behaviour() -> dict[str, Any]:
     return {
-        "hidden-fields": ["schema", "port"],
+        # The port is not hidden although nothing needs it: of a connection without one Airflow's page says 0 when
+        # Test is pressed, and its API then refuses the test (seen in 3.3.2).
+        "hidden-fields": ["schema"],
         "relabeling": {
             "host": "Base URL",
+            "port": "Port, 443",
             "login": "Maskinporten client id",
             "password": "Password of the keystore",
         },
-        "placeholders": {"host": "by environment; set it only for a stand-in of the register"},
+        "placeholders": {
+            "host": "by environment; set it only for a stand-in of the register",
+            "port": "443: Airflow's Test button needs a number here",
+        },
     }
 
 

@@ -94,7 +94,11 @@ class Bank:
     def allow_retries(self, task_id: str, retries: int = 1) -> None:
         """Let a task be tried again, in runs that are triggered from now on."""
         for dag in (self.dag, self.scheduler_dag):
-            self.patch.setattr(dag.get_task(task_id), "retries", retries)
+            task = dag.get_task(task_id)
+            if task.is_mapped:
+                self.patch.setitem(task.partial_kwargs, "retries", retries)
+            else:
+                self.patch.setattr(task, "retries", retries)
 
     def change(self, changes: list[Change]) -> list[int]:
         """Let customers come and go in the warehouse; return who."""
@@ -217,6 +221,7 @@ class Run:
             run = self._read(session)
             for _ in range(MAX_TURNS):
                 run.update_state(session=session)
+                self._end_waits(session)
                 ready = self._ready(run, session)
                 if run.state != DagRunState.RUNNING:
                     return str(run.state)
@@ -228,6 +233,12 @@ class Run:
                     self._play(ti)
                 session.expire_all()
         raise AssertionError(f"the run does not end: {self.states}")
+
+    def _end_waits(self, session: Any) -> None:
+        """Let the wait for every retry be over."""
+        waiting = session.query(TaskInstance).filter_by(run_id=self.run_id, state="up_for_retry")
+        for ti in waiting:
+            ti.end_date = datetime.now(UTC) - timedelta(days=1)
 
     def _play(self, ti: TaskInstance) -> None:
         with self.bank.trouble(ti):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kfr.operators.params import FIRST_LOAD_PARAMS, Tag
+from kfr.operators.params import FIRST_LOAD_PARAMS, PERIODIC_PARAMS, RECONCILE_PARAMS, Tag
 from tests.conftest import ROOT
 from tests.dags.conftest import TASKS
 
@@ -54,6 +54,14 @@ def test_the_dag_says_what_it_is_and_whose(dag):
     assert "runbook" in dag.doc_md
     assert dag.max_active_runs == 1
     assert dag.schedule is None
+
+
+@pytest.mark.parametrize("params", [FIRST_LOAD_PARAMS, PERIODIC_PARAMS, RECONCILE_PARAMS])
+def test_no_form_asks_for_a_text_that_may_stay_empty(params):
+    """Airflow's form takes an empty text for a missing one, and its button stays grey, unless null is allowed."""
+    empty = {name: param.schema["type"] for name, param in params.items() if param.value in ("", None)}
+    assert {"as_of", "reason"} <= empty.keys()
+    assert {name for name, kind in empty.items() if "null" not in kind} == set()
 
 
 def test_the_form_offers_the_params_of_every_load_and_explains_each(dag):

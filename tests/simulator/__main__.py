@@ -5,6 +5,7 @@ Prints one line of JSON when it is ready, and ends on SIGTERM, on SIGINT, or aft
 
 import argparse
 import json
+import os
 import secrets
 import signal
 import threading
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     with HttpFront(simulator, port=options.port, smtp_port=options.smtp_port) as front:
         ready = {
+            "pid": os.getpid(),
             "url": front.url,
             "port": front.port,
             "smtp_port": front.smtp_port,

@@ -121,6 +121,14 @@ class RealAirflow:
 
         wait_until(f"the end of {task_id}'s worker", look, within)
 
+    def revive(self) -> list[str]:
+        """Start again what has ended by itself, as a supervisor of processes would; return the names."""
+        ended = [name for name, process in self._processes.items() if process.poll() is not None]
+        for component in ended:
+            self.end_component(component, hard=True)  # its children, too
+            self.start_component(component)
+        return ended
+
     def check(self) -> None:
         """Raise RuntimeError, with the end of its log, when a process has ended by itself."""
         ended = [name for name, process in self._processes.items() if process.poll() is not None]

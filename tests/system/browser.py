@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
 PATIENCE_MS = 60_000  # tests share few cores
+expect.set_options(timeout=PATIENCE_MS)
 WIDE, NARROW = {"width": 1360, "height": 900}, {"width": 420, "height": 900}
 
 
@@ -45,5 +46,5 @@ def picture(page: Page, name: str, folder: Path) -> Path:
     """A screenshot of the whole page; kept in the folder KFR_SCREENSHOTS if that is set."""
     kept = Path(os.environ.get("KFR_SCREENSHOTS") or folder)
     kept.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=kept / f"{name}.png", full_page=True)
+    page.screenshot(path=kept / f"{name}.png", full_page=True, animations="disabled")
     return kept / f"{name}.png"

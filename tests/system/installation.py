@@ -14,6 +14,7 @@ import pyarrow as pa
 from kfr.clock import SystemClock, oslo_today
 from tests import environment, postgres
 from tests.environment import Stand
+from tests.postgres import Server
 from tests.system.airflow_processes import RealAirflow
 from tests.warehouse.generator import Generated, generate
 from tests.warehouse.loading import into_postgres
@@ -26,6 +27,7 @@ class Installation:
 
     airflow: RealAirflow
     stand: Stand
+    server: Server
     generated: Generated
     warehouse: str  # DSN
     metadata: str  # DSN
@@ -102,5 +104,10 @@ def installation(
             lifetime=lifetime,
         ) as running:
             yield Installation(
-                airflow=running, stand=stand, generated=made, warehouse=warehouse, metadata=metadata
+                airflow=running,
+                stand=stand,
+                server=server,
+                generated=made,
+                warehouse=warehouse,
+                metadata=metadata,
             )

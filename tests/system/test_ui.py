@@ -11,17 +11,24 @@ import psutil
 import pytest
 
 from tests.environment import ROOT
-from tests.system.airflow_api import AirflowApi
+from tests.system.airflow_api import AirflowApi, wait_until
 
 pytestmark = pytest.mark.system
 
 STOP_SECONDS = 60
+PROGRAM = [sys.executable, "-m", "tests.system.ui"]
 
 
 @pytest.fixture(scope="module")
-def ui():
+def running(tmp_path_factory):
+    """The file that says which process runs: not the one of a person's own `make ui`."""
+    return str(tmp_path_factory.mktemp("ui") / "running.json")
+
+
+@pytest.fixture(scope="module")
+def ui(running):
     """The running program, and what it has printed up to its last line."""
-    command = [sys.executable, "-m", "tests.system.ui", "--relationships", "300", "--port", "0"]
+    command = [*PROGRAM, "--relationships", "300", "--port", "0", "--running", running]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -50,20 +57,60 @@ def test_the_pool_that_the_load_needs_is_there(api):
     assert {pool["name"]: pool["slots"] for pool in api.call("GET", "/pools")["pools"]}["kfr_register"] == 1
 
 
+def test_connections_and_variables_are_where_a_person_can_see_and_change_them(api):
+    connections = api.call("GET", "/connections")["connections"]
+    assert {"kfr_default", "kfr_warehouse", "smtp_default"} <= {c["connection_id"] for c in connections}
+    variables = {v["key"] for v in api.call("GET", "/variables")["variables"]}
+    assert variables == {"kfr_mail_to", "kfr_oncall_mail", "kfr_staging"}
+
+
 def test_every_page_of_the_stand_in_that_is_named_answers(ui):
     pages = re.findall(r"http\S+/simulator/\w+", ui[1])
     assert len(pages) == 3
     assert {httpx.get(page, trust_env=False).status_code for page in pages} == {200}
 
 
-def test_ctrl_c_ends_all_of_it_and_leaves_no_process_and_no_file(ui):
+def test_a_second_one_is_refused_while_the_first_runs(ui, running):
+    second = subprocess.run(
+        [*PROGRAM, "--running", running], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert second.returncode != 0
+    assert "make ui-stop" in second.stderr
+    assert ui[0].poll() is None
+
+
+def test_to_stop_ends_all_of_it_and_leaves_no_process_and_no_file(ui, running):
     process, printed = ui
     started = psutil.Process(process.pid).children(recursive=True)
     folder = Path(re.search(r"logs until then: (\S+)", printed)[1]).parent
     assert len(started) > 10
     assert folder.is_dir()
-    process.send_signal(signal.SIGINT)
+    stopped = subprocess.run(
+        [*PROGRAM, "--stop", "--running", running], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert stopped.stdout == "Ended.\n", stopped.stderr
     assert process.wait(STOP_SECONDS) == 0
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []
     assert not folder.exists()
+    again = subprocess.run(
+        [*PROGRAM, "--stop", "--running", running], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert again.stdout == "Nothing runs.\n"
+
+
+def test_ctrl_c_while_it_still_starts_ends_it_too(tmp_path):
+    running = tmp_path / "running.json"
+    command = [*PROGRAM, "--relationships", "300", "--port", "0", "--running", str(running)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout.readline().startswith("Starting")
+        wait_until("its first child", lambda: psutil.Process(process.pid).children() or None, 60)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=STOP_SECONDS)
+    assert (process.returncode, printed.strip()) == (0, "Ended."), said
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert alive == []
+    assert not running.exists()

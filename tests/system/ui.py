@@ -1,6 +1,8 @@
-"""`make ui`: Airflow in the browser, with warehouse, simulator and mails in place, until Ctrl-C."""
+"""`make ui`: Airflow in the browser, with warehouse, simulator and mails in place, until Ctrl-C or `make ui-stop`."""
 
 import argparse
+import json
+import os
 import signal
 import tempfile
 import time
@@ -8,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from kfr.clock import SystemClock, oslo_today
 from tests import environment, postgres
+from tests.system.airflow_api import AirflowApi, wait_until
 from tests.system.airflow_processes import USER, RealAirflow
 from tests.warehouse.generator import generate
 from tests.warehouse.loading import into_postgres
@@ -19,6 +24,8 @@ ROWS_PER_SECOND = 500  # twice the real register's rate: fast enough to watch, s
 SEED = 1
 PORT = 8080
 LIFETIME_SECONDS = 12 * 3600.0
+STOP_SECONDS = 90
+RUNNING = environment.ROOT / ".kfr" / "ui.json"  # which process it is, for `make ui-stop`
 OPTIONS = {  # of Airflow's section [kfr]: what waits minutes on a real load waits seconds here
     "max_batch_bytes": 150_000,  # three files
     "lease_seconds": 10,
@@ -39,7 +46,7 @@ Airflow is ready: {url}   user {user}   password {password}
   5. The warehouse is yours to change while a load runs (all of it is synthetic):
      psql {warehouse}
 
-Ctrl-C ends everything. Airflow's own logs until then: {logs}
+Ctrl-C, or `make ui-stop` elsewhere, ends everything. Airflow's own logs until then: {logs}
 """
 
 
@@ -60,16 +67,18 @@ def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[
             staging=folder / "staging",
             options=OPTIONS,
         )
+        kept, env = apart(found)
         with RealAirflow(
             home=folder / "airflow",
             dags=environment.ROOT / "dags",
             plugins=environment.ROOT / "plugins",
             database=server.create_database("airflow"),
-            env=found,
+            env=env,
             pools=environment.POOLS,
             port=port,
             lifetime=LIFETIME_SECONDS,
         ) as airflow:
+            store(airflow.api, kept)
             yield (
                 airflow,
                 GUIDE.format(
@@ -83,14 +92,81 @@ def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[
             )
 
 
+def apart(found: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Connections and variables, and the rest: Airflow does not show what it has from its environment."""
+    kept = {
+        name: value for name, value in found.items() if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))
+    }
+    return kept, {name: value for name, value in found.items() if name not in kept}
+
+
+def store(api: AirflowApi, kept: dict[str, str]) -> None:
+    """Put connections and variables where a person sees and changes them."""
+    for name, value in kept.items():
+        if name.startswith("AIRFLOW_VAR_"):
+            key = name.removeprefix("AIRFLOW_VAR_").lower()
+            api.call("POST", "/variables", json={"key": key, "value": value})
+            continue
+        fields = json.loads(value)
+        fields["extra"] = json.dumps(fields.get("extra", {}))
+        conn_id = name.removeprefix("AIRFLOW_CONN_").lower()
+        api.call("POST", "/connections", json={"connection_id": conn_id, **fields})
+
+
+@contextmanager
+def told_in(file: Path) -> Iterator[None]:
+    """Say in a file, for as long as it runs, which process this is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"pid": os.getpid(), "began": psutil.Process().create_time()}))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def process_of(file: Path) -> psutil.Process | None:
+    """The process that a file names, if it is still that one: numbers are given out again."""
+    try:
+        said = json.loads(file.read_text())
+        process = psutil.Process(said["pid"])
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+    return process if process.create_time() == said["began"] else None
+
+
+def stop(file: Path) -> str:
+    """End what `make ui` has started, and say what became of it."""
+    process = process_of(file)
+    if process is None:
+        return "Nothing runs."
+    process.terminate()  # not SIGINT, which a shell's background job ignores
+    wait_until("the end of make ui", lambda: True if has_ended(process) else None, STOP_SECONDS)
+    return "Ended."
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Also true of one whose parent has not asked yet how it ended."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.system.ui", description=__doc__)
     parser.add_argument("--relationships", type=int, default=RELATIONSHIPS, help="in the warehouse")
     parser.add_argument("--port", type=int, default=PORT, help="of Airflow; 0 takes a free one")
+    parser.add_argument("--running", type=Path, default=RUNNING, help="file that says which process it is")
+    parser.add_argument("--stop", action="store_true", help="end the one that runs")
     options = parser.parse_args(arguments)
+    if options.stop:
+        print(stop(options.running))
+        return
+    if process_of(options.running):
+        raise SystemExit("It runs already; `make ui-stop` ends it.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print("Starting PostgreSQL, the simulator and Airflow: about a minute.", flush=True)
-    with tempfile.TemporaryDirectory(prefix="kfr-ui-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kfr-ui-") as folder, told_in(options.running):
         try:
             with installation(Path(folder), options.relationships, options.port) as (airflow, guide):
                 print(guide, flush=True)

@@ -82,6 +82,7 @@ class Stand:
             dag_id="kfr_initial_load",
             run_id=run_id,
             run_type="manual",
+            start_date=self.clock.now(),
             data_interval_start=None,
             data_interval_end=None,
             triggering_user_name="kari",

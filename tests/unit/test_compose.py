@@ -13,10 +13,24 @@ from compose_spec import PyCompose
 from kfr.register.settings import Settings
 from tests import compose, environment, postgres
 from tests.simulator import __main__ as simulator
+from tests.system import airflow_processes, ui
 
 FILE = environment.ROOT / "docker-compose.yaml"
 TEXT = FILE.read_text()
 ONE_SHOT = {"init", "warehouse-seed"}
+# What `make ui` sets and this file does not, with the reason.
+ONLY_ON_ONE_MACHINE = {
+    "AIRFLOW_HOME": "the image's",
+    "AIRFLOW__API__HOST": "on the command line",
+    "AIRFLOW__API__PORT": "on the command line",
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "tests wait for it",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "tests wait for it",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "tests wait for it",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "tests share few cores",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "tests share few cores",
+    "PYTHONUNBUFFERED": "the image's",
+}
+OF_THE_MACHINE = re.compile(r"_(FOLDER|FILE|KEY|SECRET|ALCHEMY_CONN)$|__KFR__")  # a value of its own on each
 AIRFLOW = {"init", "api-server", "scheduler", "dag-processor", "triggerer"}
 
 
@@ -158,3 +172,30 @@ def test_the_sample_warehouse_is_filled_once(monkeypatch):
             cursor.execute("SELECT count(*) FROM agreements")
             assert cursor.fetchone() == (7,)
         database.close()
+
+
+def test_the_parts_of_airflow_are_those_of_make_ui_with_the_same_commands(services):
+    parts = {name: services[name]["command"][1:] for name in AIRFLOW - {"init"}}
+    assert all(services[name]["command"][0] == "airflow" for name in parts)
+    address = ["--host", "0.0.0.0", "--port", "8080"]  # in a network of its own
+    wanted = {
+        part: [part, *airflow_processes.ARGUMENTS.get(part, [])] for part in airflow_processes.COMPONENTS
+    }
+    wanted["api-server"] += address
+    assert parts == wanted
+
+
+def test_airflow_is_set_up_as_in_make_ui(services, tmp_path):
+    """Connections, variables and pools need no look: both have them from `tests.environment`."""
+    own = airflow_processes._settings(tmp_path, tmp_path, tmp_path, "", "http://127.0.0.1:8080")
+    told = {"AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": environment.SENSITIVE_FIELDS}
+    told |= {f"AIRFLOW__KFR__{name.upper()}": "" for name in ui.OPTIONS}
+    here = {n: str(v) for n, v in services["scheduler"]["environment"].items()}
+    there = own | told
+    assert {name for name in here if name not in there} == set()
+    missing = {n for n in there if n not in here and not n.startswith("AIRFLOW__KFR__")}
+    assert missing == set(ONLY_ON_ONE_MACHINE)
+    fixed = [name for name in here if not OF_THE_MACHINE.search(name)]
+    assert len(fixed) >= 9
+    differ = {n: (here[n], there[n]) for n in fixed if here[n].lower() != there[n].lower()}
+    assert differ == {}

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from datetime import date
@@ -249,3 +250,34 @@ def test_the_sql_files_are_checked_and_a_wrong_one_ends_with_an_error(
     with pytest.raises(SystemExit, match="1 files are not right"):
         call(monkeypatch, "check-sql", "--sql", str(tmp_path / "sql"))
     assert "nothing_like_it" in capsys.readouterr().out
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, given: str, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    call(monkeypatch, "ask", *arguments)
+
+
+def test_customers_are_asked_about_by_standard_input_and_answered_by_the_number_of_the_line(
+    journal: Journal, monkeypatch, capsys: Any
+):
+    asking(monkeypatch, f"17912345678\n{text_of(CUSTOMER)}\n", "--reason", "a question of the customer's")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "1  nothing is on record"
+    assert lines[1].startswith("2  ")
+    assert "CorrelationID c0ffee00-0000-4000-8000-000000000000" in lines[1]
+    assert text_of(CUSTOMER) not in "".join(lines)
+    asking(monkeypatch, "")
+    (reading,) = capsys.readouterr().out.splitlines()
+    assert reading.endswith("2 customers  a question of the customer's")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"), [("Kari\n", "why"), ("0189822847\n", "why"), ("", "of 01898228475")]
+)
+def test_what_is_no_identity_number_is_not_looked_for_and_none_is_kept_as_a_reason(
+    stand: Stand, monkeypatch, given: str, reason: str
+):
+    with pytest.raises(SystemExit) as refused:
+        asking(monkeypatch, given, "--reason", reason)
+    assert not re.search(r"\d{9}", str(refused.value))
+    assert stand.staging.state.names("asked") == []

@@ -43,6 +43,12 @@ def test_the_form_has_the_fields_that_the_connection_takes_and_no_others():
     assert sorted(fields()) == sorted(EXTRA_FIELDS)
 
 
+def test_the_port_is_asked_for_since_airflow_s_button_does_not_test_a_connection_without_one():
+    behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+    assert "port" not in behaviour["hidden-fields"]
+    assert "443" in behaviour["relabeling"]["port"]
+
+
 @pytest.mark.parametrize("name", ["keystore", "staging_key"])
 def test_a_secret_is_typed_into_a_field_that_hides_it(name: str):
     assert fields()[name]["schema"]["format"] == "password"

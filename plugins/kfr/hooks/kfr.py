@@ -119,22 +119,32 @@ def settings_of(connection: Connection) -> "Settings":
 def client_of(settings: "Settings", share: float) -> "RegisterClient":
     """A register client for a worker, at its share of the request rate."""
     from kfr.clock import SystemClock
+    from kfr.hooks.telemetry import CallWatch
     from kfr.register.client import RegisterClient
 
     clock = SystemClock()
     return RegisterClient(
-        settings, tokens_of(settings, clock), clock, requests_per_second=settings.requests_per_second * share
+        settings,
+        tokens_of(settings, clock),
+        clock,
+        requests_per_second=settings.requests_per_second * share,
+        watch=CallWatch.of(settings),
     )
 
 
 def async_client_of(settings: "Settings", share: float) -> "AsyncRegisterClient":
     """A register client for a trigger: look-ups only."""
     from kfr.clock import SystemClock
+    from kfr.hooks.telemetry import CallWatch
     from kfr.register.client import AsyncRegisterClient
 
     clock = SystemClock()
     return AsyncRegisterClient(
-        settings, tokens_of(settings, clock), clock, requests_per_second=settings.requests_per_second * share
+        settings,
+        tokens_of(settings, clock),
+        clock,
+        requests_per_second=settings.requests_per_second * share,
+        watch=CallWatch.of(settings),
     )
 
 
@@ -153,9 +163,10 @@ def certificate_of(settings: "Settings", clock: "Clock") -> "EnterpriseCertifica
 
 def tokens_of(settings: "Settings", clock: "Clock") -> "TokenSource":
     """Tokens for a connection's institution."""
+    from kfr.hooks.telemetry import CallWatch
     from kfr.register.maskinporten import TokenSource
 
-    return TokenSource(settings, certificate_of(settings, clock), clock)
+    return TokenSource(settings, certificate_of(settings, clock), clock, watch=CallWatch.of(settings))
 
 
 def staging_url() -> str:

@@ -33,6 +33,12 @@ class Reader:
         """Run a statement that gives agreements; the first batch comes even when there are no rows."""
         return self._opened.enter_context(closing(self._rows(file, sql, parameters)))
 
+    def tell_lineage(self, sql: str) -> None:
+        """Tell whoever collects lineage (OpenLineage) which statement is read; nothing happens if nobody does."""
+        from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
+
+        send_sql_hook_lineage(context=BaseHook.get_connection(self._conn_id).get_hook(), sql=sql)
+
     def count(self, file: str, sql: str) -> int:
         """Run a statement that gives one number."""
         with reading(self._conn_id, file):

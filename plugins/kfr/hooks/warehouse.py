@@ -86,6 +86,7 @@ class SqlWarehouse:
                 yield CountedLast(reader, sql, count_sql, thread)
                 return
             expected = reader.count(COUNT_AGREEMENTS, count_sql)
+            reader.tell_lineage(sql)
 
             def batches() -> Iterator["pa.RecordBatch"]:
                 yield from reader.rows(AGREEMENTS, sql)
@@ -102,6 +103,7 @@ class SqlWarehouse:
         """Open all agreements of each customer of whom one changed between two days, both included."""
         sql = self._render(CHANGED_AGREEMENTS, from_date=from_date, to_date=to_date)
         with self._reader() as reader:
+            reader.tell_lineage(sql)
             yield SqlSnapshot(expected_rows=None, batches=lambda: reader.rows(CHANGED_AGREEMENTS, sql))
 
     def agreements_of(self, customer_ids: Sequence[str]) -> "pa.Table":

@@ -56,14 +56,17 @@ def world_of(
 
 
 def publish(context: Any, world: World, trouble: KfrError | None = None) -> None:
-    """Leave how things stand where the page finds it: in XCom, which needs neither key nor state folder.
+    """Leave how things stand where the page finds it, in XCom, which needs neither key nor state folder; measure it.
 
     Showing must never fail a load, so what goes wrong here is said in the log and passed over.
     """
+    from kfr.hooks.telemetry import show_standing
     from kfr.load.summary import XCOM_KEY, summarise
 
     try:
-        context["ti"].xcom_push(XCOM_KEY, summarise(world, trouble))
+        summary = summarise(world, trouble)
+        context["ti"].xcom_push(XCOM_KEY, summary)
+        show_standing(summary, oslo_date(world.clock.now()))
     except Exception as error:  # noqa: BLE001 - see above
         world.say(f"The page is not told how things stand ({type(error).__name__}).")
 

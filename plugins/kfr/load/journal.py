@@ -5,7 +5,7 @@ the entries alone. Nothing here is derived twice: when a send settles, whether i
 out today are all computed from the entries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import IntEnum, StrEnum
@@ -17,6 +17,8 @@ from kfr.clock import oslo_date
 from kfr.load.staging import Place
 from kfr.relationships.packing import Ints, date_of, day_number, starts_of
 
+ASKED = "asked"  # folder: who has read the delivery log, when and why
+DELIVERED = "delivered"  # folder: who was in what was sent, for the delivery log
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
 
@@ -148,8 +150,10 @@ class Journal:
         self._state.delete(send.name)
 
     def archive(self, send: Send) -> None:
-        """Keep the fact of a closed send, without identifiers, for the delivery log."""
+        """Keep a closed send for the delivery log: the fact without identifiers, and apart from it who was in it."""
         sent = f"{send.day.isoformat()}-{send.file[:40]}-{send.attempt}-{send.counts_from:.0f}"
+        if self._state.exists(f"rows/{send.file[:40]}"):  # else a worker died after this, and before the end
+            self._state.write_array(f"{DELIVERED}/{sent}", self.rows(send))
         self._state.write_json(f"history/{sent}", asdict(replace(send, witnesses=())))
         self._state.delete(send.name)
         if not self.of_file(send.file):
@@ -193,12 +197,30 @@ class Journal:
         return [name.removeprefix(f"{what}/") for name in self._state.names(what)]
 
     def drop_singles(self, run: str) -> None:
-        """Forget a run's single additions, once the mirror holds them; keep their number by day."""
-        days, counts = np.unique(starts_of(self.singles(run)[:, 0]), return_counts=True)
-        for number, rows in zip(days, counts, strict=True):
+        """Archive a run's single additions, by day, once the mirror holds them."""
+        packed, states = self.singles(run).T
+        for number in np.unique(starts_of(packed)).tolist():
             if day := date_of(number):
-                self._state.write_json(f"history/{day.isoformat()}-singles-{run}", {"rows": int(rows)})
+                name, of_day = f"{day.isoformat()}-singles-{run}", starts_of(packed) == number
+                answered = packed[of_day & (states != Single.INTENDED)]
+                self._state.write_array(f"{DELIVERED}/{name}", answered)
+                self._state.write_json(f"history/{name}", {"rows": int(of_day.sum())})
         self._state.delete(f"singles/{run}")
+
+    def archive_removals(self, run: str, removed: Ints) -> None:
+        """Keep for the delivery log whose removal is proven: packed with the day on which it was answered."""
+        for number in np.unique(starts_of(removed)).tolist():
+            if day := date_of(number):
+                rows = removed[starts_of(removed) == number]
+                self._state.write_array(f"{DELIVERED}/{day.isoformat()}-removals-{run}", rows)
+
+    def archived(self) -> Iterator[tuple[str, Send | None, Ints]]:
+        """The delivery log: the name (it begins with the day), the send if it was one, and its packed rows."""
+        for name in self._state.names(DELIVERED):
+            fact = f"history/{name.removeprefix(f'{DELIVERED}/')}"
+            of_file = "-singles-" not in name and "-removals-" not in name and self._state.exists(fact)
+            send = _send(self._state.read_json(fact)) if of_file else None
+            yield name.removeprefix(f"{DELIVERED}/"), send, self._state.read_array(name)
 
     def rows_sent_on(self, day: date) -> int:
         """Rows that left on an Oslo day, over files, singles and re-sends, as the notice counts them."""

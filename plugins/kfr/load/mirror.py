@@ -22,7 +22,7 @@ from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
 from kfr.load.world import World
 from kfr.relationships.customers import among, common, distinct, union, without
-from kfr.relationships.packing import Ints, date_of, ids_of, lookup, starts_of, text_of
+from kfr.relationships.packing import Ints, date_of, ids_of, lookup, pack, starts_of, text_of
 
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
@@ -266,6 +266,8 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
             gone, distinct(ids_of(journal.rows(send)))
         )  # else its next merge would bring them back
     if gone.size:
+        days = np.array([queue.entries[customer].day for customer in gone.tolist()])
+        journal.archive_removals(run, pack(gone, days))
         queue.forget(gone.tolist())
         queue.write()
 

@@ -10,6 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from kfr.clock import oslo_today
+from kfr.load.journal import ASKED, DELIVERED
 
 if TYPE_CHECKING:
     from kfr.load.world import World
@@ -58,7 +59,11 @@ def sweep(world: "World") -> int:
 
 def _dated_before(world: "World", years: int) -> list[str]:
     """Entries of the log of what was sent, by the date in their names."""
-    names = {f"state/{name}": name.removeprefix("history/") for name in world.state.names("history")}
+    names = {
+        f"state/{name}": name.partition("/")[2]
+        for folder in ("history", DELIVERED, ASKED)
+        for name in world.state.names(folder)
+    }
     names |= {
         f"state/{name}": name.removeprefix("deliveries/notice-")
         for name in world.state.names("deliveries")

@@ -18,6 +18,7 @@ from kfr.load.world import World
 from kfr.register.errors import KfrError
 
 XCOM_KEY = "kfr_status"
+ALERTS = "alerts"  # folder of the open alerts in the state, one file a topic (see `kfr.notifications.ledger`)
 
 
 def summarise(world: World, trouble: KfrError | None = None) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def summarise(world: World, trouble: KfrError | None = None) -> dict[str, Any]:
         "register": _register(world),
         "removals": _removals(world),
         "open": _open(sends, plans, world.now),
+        "alerts": _alerts(world),
         "run": _run(world, sends, plans),
     }
 
@@ -78,6 +80,16 @@ def _open(sends: list[Send], plans: dict[str, Schedule], now: float) -> dict[str
         "unproven": sum(s.proven_at is None for s in still),
         "until": max((plans[s.name].settled_at for s in still), default=None),
     }
+
+
+def _alerts(world: World) -> list[dict[str, Any]]:
+    """What somebody was told of and is not over, the oldest first."""
+    found = []
+    for name in world.state.names(ALERTS):
+        entry = world.state.read_json(name)
+        topic = name.removeprefix(f"{ALERTS}/").removesuffix(".json")
+        found.append({"topic": topic, "since": entry["since"], "what": entry["what"]})
+    return sorted(found, key=lambda alert: alert["since"])
 
 
 def _run(world: World, sends: list[Send], plans: dict[str, Schedule]) -> dict[str, Any]:

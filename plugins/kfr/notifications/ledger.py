@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kfr.clock import Clock
+from kfr.hooks.telemetry import count_alert
 from kfr.load.staging import Place
+from kfr.load.summary import ALERTS as FOLDER
 from kfr.load.world import World
 from kfr.notifications.alerts import Alert, Topic, standing
 from kfr.notifications.channel import send
-
-FOLDER = "alerts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,7 @@ class Ledger:
         except BaseException:
             self.state.delete(name)  # nobody was told: the next one that sees it tells
             raise
+        count_alert(alert.topic)
         self.say(f"Alert sent ({alert.severity}): {alert.what}")
         return True
 

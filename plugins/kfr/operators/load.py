@@ -150,6 +150,7 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         self.verified_by = verified_by
 
     def execute(self, context: Any) -> dict[str, Any]:
+        from kfr.hooks.telemetry import count_load
         from kfr.load import lease, planning, report
 
         dag_run = context["dag_run"]
@@ -168,6 +169,8 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 planning.require_current(world)  # nor what was proven before another run wrote
             if lease.is_held(world):
                 counts = _record(world, verified=verified)
+                took = world.clock.now() - dag_run.start_date
+                count_load(world.settings, proven=verified, seconds=took.total_seconds())
                 kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))
                 context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
         if not verified:

@@ -18,16 +18,12 @@ class Tag(StrEnum):
     IMPACT_LOW = "impact:low"
 
 
-# Headings of the trigger form; a param without one would stand above them all.
-WHAT, WHOM, APPROVAL, WHERE = (
-    "What is loaded",
-    "Who is compared, and with what",
-    "Approval and report",
-    "Connections",
-)
+# Headings of the trigger form. Params without one stand first, and only they are unfolded: what is most often chosen.
+WHOM, APPROVAL, WHERE = "Who is compared, and with what", "Approval and report", "Connections"
 
 NO_IDENTIFIER = r"^(?![\s\S]*\d{9})[\s\S]*$"
 
+# A text that may stay empty has to allow null: else the form asks for it, and its button stays grey.
 LOAD_PARAMS = {
     "as_of": Param(
         None,
@@ -35,14 +31,12 @@ LOAD_PARAMS = {
         format="date",
         title="As of",
         description="The day whose relationships are loaded; empty: today in Oslo. A past day removes nobody.",
-        section=WHAT,
     ),
     "dry_run": Param(
         False,
         type="boolean",
         title="Dry run",
         description="Plan and forecast; send nothing, change nothing.",
-        section=WHAT,
     ),
     "approval": Param(
         "auto",
@@ -52,8 +46,8 @@ LOAD_PARAMS = {
         section=APPROVAL,
     ),
     "reason": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         maxLength=500,
         pattern=NO_IDENTIFIER,
         title="Reason",
@@ -79,13 +73,14 @@ LOAD_PARAMS = {
 FIRST_LOAD_PARAMS = {
     **LOAD_PARAMS,
     "start_despite": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         maxLength=500,
         pattern=NO_IDENTIFIER,
         title="Start although tasks of the guide are open",
         description="In production only, and only by a person: why the load may start although something that must "
         "be done before it is not. Kept in the report.",
+        section=APPROVAL,
     ),
 }
 

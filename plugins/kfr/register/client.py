@@ -19,6 +19,7 @@ from kfr.register.limits import Pace
 from kfr.register.maskinporten import TokenSource
 from kfr.register.settings import Settings
 from kfr.register.transport import open_async_client, open_client
+from kfr.register.watch import Watch, unwatched
 from kfr.relationships.batch_file import CONTENT_TYPE, FRAME_BYTES, MAX_BODY_BYTES, request_parts
 from kfr.relationships.packing import text_of
 
@@ -40,12 +41,14 @@ class RegisterClient:
         *,
         requests_per_second: float | None = None,
         transport: httpx.BaseTransport | None = None,
+        watch: Watch = unwatched,
     ) -> None:
         self._settings = settings
         self._tokens = tokens
         self._clock = clock
         self._pace = Pace(requests_per_second or settings.requests_per_second, clock)
         self._http = open_client(transport)
+        self._watch = watch
 
     def register_one(self, customer_id: int) -> bool:
         """Register a relationship that starts today: True if it was added, False if it was there already."""
@@ -97,10 +100,13 @@ class RegisterClient:
         self._pace.wait()
         token = self._tokens.token()
         failure = None
-        try:
-            response = self._http.send(_request(self._http, self._settings, call, token))
-        except httpx.HTTPError as error:
-            failure = failed(call, error)
+        with self._watch(call.operation, call.correlation_id) as ended:
+            try:
+                response = self._http.send(_request(self._http, self._settings, call, token))
+                ended(str(response.status_code))
+            except httpx.HTTPError as error:
+                failure = failed(call, error)
+                ended(type(failure).__name__)
         # Raised out here so that httpx's error, which holds the request with its headers, is not chained.
         if failure:
             raise failure
@@ -120,12 +126,14 @@ class AsyncRegisterClient:
         *,
         requests_per_second: float | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
+        watch: Watch = unwatched,
     ) -> None:
         self._settings = settings
         self._tokens = tokens
         self._clock = clock
         self._pace = Pace(requests_per_second or settings.requests_per_second, clock)
         self._http = open_async_client(async_transport)
+        self._watch = watch
 
     async def look_up(self, customer_id: int, first: date, last: date) -> bool:
         """Do as RegisterClient.look_up does."""
@@ -142,10 +150,13 @@ class AsyncRegisterClient:
         await self._pace.await_turn()
         token = await self._tokens.atoken()
         failure = None
-        try:
-            response = await self._http.send(_request(self._http, self._settings, call, token))
-        except httpx.HTTPError as error:
-            failure = failed(call, error)
+        with self._watch(call.operation, call.correlation_id) as ended:
+            try:
+                response = await self._http.send(_request(self._http, self._settings, call, token))
+                ended(str(response.status_code))
+            except httpx.HTTPError as error:
+                failure = failed(call, error)
+                ended(type(failure).__name__)
         if failure:
             raise failure
         if response.status_code == httpx.codes.UNAUTHORIZED:

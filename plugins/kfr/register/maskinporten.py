@@ -19,6 +19,7 @@ from kfr.register.errors import KfrError, MaskinportenRefused, Retriable
 from kfr.register.limits import ASSERTION_SECONDS, TOKEN_LEEWAY_SECONDS, TOKEN_SECONDS
 from kfr.register.settings import Settings
 from kfr.register.transport import describe, open_async_client, open_client, read_retry_after
+from kfr.register.watch import Watch, unwatched
 
 SCOPE: Final = "bits:kundeforhold.write"  # OAS, FAQ
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -66,12 +67,14 @@ class TokenSource:
         *,
         transport: httpx.BaseTransport | None = None,
         async_transport: httpx.AsyncBaseTransport | None = None,
+        watch: Watch = unwatched,
     ) -> None:
         self._settings = settings
         self._certificate = certificate
         self._clock = clock
         self._transport = transport
         self._async_transport = async_transport
+        self._watch = watch
         self._held: _Token | None = None
         self._lock = threading.Lock()
         self._async_lock = asyncio.Lock()
@@ -102,11 +105,13 @@ class TokenSource:
 
     def _fetch(self) -> str:
         asked_at, failure = self._clock.monotonic(), None
-        with open_client(self._transport) as client:
+        with self._watch(OPERATION, None) as ended, open_client(self._transport) as client:
             try:
                 response = client.post(self._url, data=self._form())
+                ended(str(response.status_code))
             except httpx.HTTPError as error:
                 failure = _failed(error)
+                ended(type(failure).__name__)
         # Raised out here so that httpx's error, which holds the request and the assertion, is not chained.
         if failure:
             raise failure
@@ -114,11 +119,14 @@ class TokenSource:
 
     async def _afetch(self) -> str:
         asked_at, failure = self._clock.monotonic(), None
-        async with open_async_client(self._async_transport) as client:
-            try:
-                response = await client.post(self._url, data=self._form())
-            except httpx.HTTPError as error:
-                failure = _failed(error)
+        with self._watch(OPERATION, None) as ended:
+            async with open_async_client(self._async_transport) as client:
+                try:
+                    response = await client.post(self._url, data=self._form())
+                    ended(str(response.status_code))
+                except httpx.HTTPError as error:
+                    failure = _failed(error)
+                    ended(type(failure).__name__)
         if failure:
             raise failure
         return self._keep(response, asked_at)

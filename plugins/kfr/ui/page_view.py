@@ -39,6 +39,7 @@ def page_values(found: Overview, now: datetime) -> dict[str, Any]:
         **values,
         "run": RunView(current, now),
         "refresh": 10 if current.is_active else 60,
+        "alerts": [(moment(a["since"]), a["what"]) for a in (latest or {}).get("alerts", [])],
         "register": _register(found, latest or {}, now),
         "removals_said": f"{figure(waiting)} waiting{held}",
         "queue": queue([(said, removals.get(name, 0), colour) for name, said, colour in QUEUE]),

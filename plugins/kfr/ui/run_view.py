@@ -85,7 +85,8 @@ class RunView:
     def sentence(self) -> str:
         began = f"Began {moment(self._run.began.isoformat() if self._run.began else None)}"
         if not self._run.is_active:
-            return f"{began}, took {duration(self._run.seconds)}."
+            only = " A dry run: nothing was sent." if self.dry_run else ""
+            return f"{began}, took {duration(self._run.seconds)}.{only}"
         doing = [WAITS_FOR.get(name, name) for name in self._working()]
         eta = self.ends_at
         until = f" Files loaded at about {moment(eta)}, at the register's rate." if eta else ""
@@ -137,8 +138,10 @@ class RunView:
 
     @property
     def timeline(self) -> Markup | None:
+        """None where time says nothing: no file, or a run that ended without sending one."""
         now = self._now.timestamp() if self._run.is_active else self._statuses_until()
-        return timeline(self.files, now) if self.files else None
+        says = self._run.is_active or any(f["sent_at"] for f in self.files)
+        return timeline(self.files, now) if self.files and says else None
 
     @property
     def files_said(self) -> str:

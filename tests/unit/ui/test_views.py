@@ -1,5 +1,6 @@
 """What the page says of runs, from what a real load tells of itself."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -83,10 +84,38 @@ def test_a_failure_comes_first_with_its_own_words_and_a_way_to_the_log(loading: 
     )
 
 
+def test_what_was_told_and_is_not_over_is_shown_with_since_when(loading: OneLoad):
+    status = summarise(loading.world)
+    assert "Alerts that are not over" not in shown(loading, a_run(loading, status))
+    since = datetime(2026, 11, 23, 3, 31, tzinfo=UTC).timestamp()
+    for topic, what, at in (
+        ("late", "Not proven in time.", since),
+        ("rejects", "11 were refused.", since - 60),
+    ):
+        entry = {"cause": topic, "run": "a-run", "since": at, "what": what}
+        loading.world.state.write_json(f"alerts/{topic}.json", entry)
+    text = shown(loading, a_run(loading, status, summarise(loading.world) | {"at": status["at"] + 1}))
+    said = re.search(r"Alerts that are not over\s+(.+?)\s+since (\S+ \S+)\s+(.+?)\s+since", text)
+    assert said, text
+    assert said.groups() == ("11 were refused.", "2026-11-23 04:30", "Not proven in time.")
+
+
 def test_a_run_that_failed_before_it_could_say_anything_is_shown(load: OneLoad):
     text = shown(load, a_run(load, state="failed", tasks=[a_task("check_readiness", "failed")]))
     assert "see the log of the first failed task" in text
     assert "not yet" in text
+
+
+def test_a_dry_run_claims_no_file_and_no_customer(load: OneLoad):
+    load.join(20)
+    load.plan()
+    status = summarise(load.world) | {"dry_run": True}
+    run = a_run(load, status, state="success")
+    view = RunView(run, load.institution.clock.now())
+    assert view.sentence.endswith("A dry run: nothing was sent.")
+    assert view.timeline is None
+    assert "proven," not in shown(load, run)
+    assert RunView(a_run(load, status), load.institution.clock.now()).timeline is not None
 
 
 def test_a_person_is_asked_with_the_guards_own_words(loading: OneLoad):
