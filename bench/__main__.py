@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import loads, others, tables
+from bench import loads, others, real, tables
 from bench.report import Line, show, write
 from tests import postgres
 
@@ -52,6 +52,8 @@ def _parts(options: argparse.Namespace, most: int) -> Iterator[list[Line]]:
         yield others.measure_register(options.calls, options.rounds, folder, port)
         yield others.measure_virtual(min(most, others.LARGEST_VIRTUAL), folder)
         yield others.measure_parsing(options.rounds, folder)
+        if options.airflow:
+            yield real.measure()
 
 
 def _parse() -> argparse.Namespace:
@@ -64,6 +66,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=2_000, help="single calls to the register in a round")
+    parser.add_argument(
+        "--airflow", action="store_true", help="a load with real Airflow processes, too: ten minutes more"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the table and the picture")
     return parser.parse_args()
 

@@ -34,6 +34,7 @@ def measure(
 
     def ours(way: str) -> Took:
         staging = folder / "staging"
+        job("ours.begin", {"staging": staging}, env=env)
         arguments = {"conn_id": f"bench_{way}", "staging": staging}
         took = together([job(f"ours.{step}", arguments, env=env) for step in ("extract", "plan")])
         shutil.rmtree(staging)

@@ -191,10 +191,10 @@ def tokens(calls: int) -> Generator[dict[str, Any]]:
 
 
 def _bare(stand: dict[str, Any]) -> tuple[str, str]:
-    from kfr.hooks.kfr import _tokens
+    from kfr.hooks.kfr import tokens_of
 
     url = f"{stand['base_url']}/customers/financialInstitutions/{stand['fid']}/relationshipType/DSOPBANK"
-    return url, _tokens(settings_of(stand, UNLIMITED), SystemClock()).token()
+    return url, tokens_of(settings_of(stand, UNLIMITED), SystemClock()).token()
 
 
 def _headers(token: str, customer: int) -> dict[str, str]:

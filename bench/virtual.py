@@ -1,6 +1,5 @@
 """A whole load in virtual time, at the register's 250 rows a second: who waits for whom?"""
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -21,11 +20,11 @@ def load(rows: int) -> Generator[dict[str, Any]]:
     from kfr.load import extract, planning
     from kfr.load.world import Run
     from tests.faults.institution import Institution, fast_folder
+    from tests.faults.people import GENEROUS
     from tests.faults.play import Play
-    from tests.faults.scenario import GENEROUS
-    from tests.simulator import VirtualClock
+    from tests.faults.turns import TurnClock
 
-    class CountingClock(VirtualClock):
+    class CountingClock(TurnClock):
         """Notes how long workers sleep; a trigger waits by `asleep` and takes no worker."""
 
         slept = waiting = 0.0
@@ -74,7 +73,7 @@ def load(rows: int) -> Generator[dict[str, Any]]:
         play._simple("approve_changes", ["plan_changes"], play._approve)
         play.states["register_arrivals"] = "success"
         before, waited = clock.slept, clock.waiting
-        asyncio.run(play._load())
+        play._load()
         if play.errors:
             raise RuntimeError(play.errors[0])
         yield _figures(institution.simulator.log, clock.slept - before, clock.waiting - waited)
@@ -83,19 +82,22 @@ def load(rows: int) -> Generator[dict[str, Any]]:
 
 
 def _figures(log: Any, slept: float, waiting: float) -> dict[str, Any]:
-    """The register is idle while nothing loads, from the first file's acceptance to the last one's end."""
-    accepted = [event.at for event in log if event.kind == "file_accepted"]
-    started = sorted(event.at for event in log if event.kind == "file_load_started")
-    loaded = sorted(event.at for event in log if event.kind == "file_loaded")
-    idle = (started[0] - min(accepted)).total_seconds()
-    idle += sum(max(0.0, (s - e).total_seconds()) for s, e in zip(started[1:], loaded, strict=False))
-    whole = (loaded[-1] - min(accepted)).total_seconds()
-    look_ups = sum(event.kind == "look_up" for event in log)
+    idle, whole, files = idle_of(log)
     return {
-        "files": len(loaded),
+        "files": files,
         "hours": whole / 3600,
         "idle_share": idle / whole,
         "worker_seconds": slept,  # all of it at the pace of look-ups, if nothing is left below
         "worker_seconds_waiting": waiting,
-        "look_ups": look_ups,
+        "look_ups": sum(event.kind == "look_up" for event in log),
     }
+
+
+def idle_of(log: Any) -> tuple[float, float, int]:
+    """Seconds in which nothing loads, of how many from the first acceptance to the last row; and files."""
+    accepted = [event.at for event in log if event.kind == "file_accepted"]
+    started = sorted(event.at for event in log if event.kind == "file_load_started")
+    loaded = sorted(event.at for event in log if event.kind == "file_loaded")
+    free = [min(accepted), *loaded]  # from when on the register could begin a file
+    idle = sum(max(0.0, (began - since).total_seconds()) for began, since in zip(started, free, strict=False))
+    return idle, (loaded[-1] - min(accepted)).total_seconds(), len(loaded)

@@ -1,6 +1,7 @@
 """An institution on the way in: simulator over HTTP and SMTP in real time, DuckDB warehouse, its connections."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ def open_house(folder: Path, patch: pytest.MonkeyPatch, clock: VirtualClock | No
     simulator = Simulator(clock=clock or SystemClock(), fid=keystores.ORGANISATION, client_id=CLIENT_ID)
     with HttpFront(simulator) as front:
         stand = environment.Stand(
+            pid=os.getpid(),
             url=front.url,
             base_url=simulator.base_url,
             issuer=simulator.issuer,

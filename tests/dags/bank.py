@@ -6,6 +6,7 @@ as `dag.test()` plays it, but it can stop before a task and go on, and its tasks
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -346,6 +347,7 @@ def open_bank(
     simulator = Simulator(clock=clock, fid=keystores.ORGANISATION, rows_per_second=RATE, client_id=CLIENT_ID)
     with HttpFront(simulator) as front:
         stand = environment.Stand(
+            pid=os.getpid(),
             url=front.url,
             base_url=simulator.base_url,
             issuer=simulator.issuer,

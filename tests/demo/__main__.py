@@ -126,7 +126,11 @@ def opening(relationships: int) -> str:
 
 @contextmanager
 def installation(
-    folder: Path, warehouse: Warehouse, max_batch_bytes: int, phases: Phases
+    folder: Path,
+    warehouse: Warehouse,
+    max_batch_bytes: int,
+    phases: Phases,
+    rows_per_second: float = ROWS_PER_SECOND,
 ) -> Iterator[Installation]:
     """Run PostgreSQL, simulator and Airflow, the Dag unpaused; end them all."""
     staging = folder / "staging"
@@ -134,7 +138,7 @@ def installation(
         with phases.phase("starting PostgreSQL, simulator and Airflow"):
             server = running.enter_context(postgres.running())
             stand = running.enter_context(
-                environment.simulator(folder / "stand", rows_per_second=ROWS_PER_SECOND)
+                environment.simulator(folder / "stand", rows_per_second=rows_per_second)
             )
             env = environment.environment(
                 stand=stand,

@@ -214,7 +214,7 @@ class Institution:
                 run=self.current,
                 holder=holder,
                 customer_id=request.headers.get("CustomerID") or "",
-                body=request.content if operation == "register_file" else b"",
+                body=request.read() if operation == "register_file" else b"",
                 url=str(request.url),
                 attempt=self.attempt,
             )

@@ -22,6 +22,7 @@ from kfr.load import (
     volume,
     watermark,
 )
+from kfr.load.forecast import FILES_IN_FLIGHT
 from kfr.load.ingestion import await_loading, await_settling
 from kfr.load.journal import Journal
 from kfr.load.world import Run, World
@@ -149,7 +150,7 @@ class Play:
         labels = planning.read(self.institution.world(self.run)).labels
         files = {f"upload_batch_file[{label}]": label for label in labels}
         pending = [task for task in files if self.states.get(task) != "success"]
-        slots = [self._upload_each(pending, files) for _ in range(planning.FILES_IN_FLIGHT)]
+        slots = [self._upload_each(pending, files) for _ in range(FILES_IN_FLIGHT)]
         clock = self.institution.clock
         if self.states.get(self.beside) != "success" and self.kind == "first":
             play_together(clock, *slots, self._arrivals(list(files)))

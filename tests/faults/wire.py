@@ -5,7 +5,7 @@ code, answers, errors and time-outs are the real ones; some of the runs, and all
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -21,10 +21,13 @@ from tests.simulator.simulator import Simulator
 class Request:
     """What the client asks to be sent, and what the fused transport looks at."""
 
-    __slots__ = ("content", "headers", "method", "url")
+    __slots__ = ("_parts", "headers", "method", "url")
 
-    def __init__(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> None:
-        self.method, self.url, self.headers, self.content = method, url, headers, content
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], parts: Sequence[bytes]) -> None:
+        self.method, self.url, self.headers, self._parts = method, url, headers, parts
+
+    def read(self) -> bytes:
+        return b"".join(self._parts)
 
 
 class Response:
@@ -54,7 +57,7 @@ class Front:
                 path=parts.path,
                 query=parts.query,
                 headers={name.lower(): value for name, value in request.headers.items()},
-                body=request.content,
+                body=request.read(),
             )
         )
         clock, limit = (
@@ -87,9 +90,9 @@ class ThinClient:
         *,
         params: Mapping[str, str] | None,
         headers: dict[str, str],
-        content: bytes | None,
+        content: Sequence[bytes] | None,
     ) -> Request:
-        return Request(method, f"{url}?{urlencode(params)}" if params else url, headers, content or b"")
+        return Request(method, f"{url}?{urlencode(params)}" if params else url, headers, content or ())
 
     def send(self, request: Request) -> Response:
         return self._transport.handle_request(request)

@@ -72,7 +72,7 @@ def _serve(handle: Handle, request: httpx.Request) -> Answer:
                 path=path,
                 query=query,
                 headers=headers,
-                body=request.content,
+                body=request.read(),
             )
         )
     except UnknownHost:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -108,6 +109,7 @@ def open_stand(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Stand]:
     with HttpFront(simulator) as front:
         variables = environment.environment(
             stand=environment.Stand(
+                pid=os.getpid(),
                 url=front.url,
                 base_url=simulator.base_url,
                 issuer=simulator.issuer,

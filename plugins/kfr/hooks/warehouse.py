@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -37,6 +38,33 @@ class SqlSnapshot:
     batches: Callable[[], Iterator["pa.RecordBatch"]]
 
 
+class CountedLast:
+    """The same where all statements see one moment: the rows are counted when the last of them has come.
+
+    In a thread, so that the database counts while the rows are folded. Who asks for the count first, gets it first.
+    """
+
+    def __init__(self, reader: "Reader", sql: str, count_sql: str, thread: Executor) -> None:
+        self._reader = reader
+        self._sql = sql
+        self._count_sql = count_sql
+        self._thread = thread
+        self._counted: Future[int] | None = None
+
+    @property
+    def expected_rows(self) -> int:
+        return self._count().result()
+
+    def batches(self) -> Iterator["pa.RecordBatch"]:
+        yield from self._reader.rows(AGREEMENTS, self._sql)
+        self._count()
+
+    def _count(self) -> "Future[int]":
+        if self._counted is None:
+            self._counted = self._thread.submit(self._reader.count, COUNT_AGREEMENTS, self._count_sql)
+        return self._counted
+
+
 class SqlWarehouse:
     """Read agreements through any connection whose hook is a ``DbApiHook``.
 
@@ -53,13 +81,16 @@ class SqlWarehouse:
         """Open every agreement that began by a day, with the count that they must equal."""
         sql = self._render(AGREEMENTS, as_of=as_of)
         count_sql = self._render(COUNT_AGREEMENTS, as_of=as_of)
-        with self._reader() as reader:
+        with self._reader() as reader, ThreadPoolExecutor(1, thread_name_prefix="kfr-count") as thread:
+            if reader.one_snapshot:
+                yield CountedLast(reader, sql, count_sql, thread)
+                return
             expected = reader.count(COUNT_AGREEMENTS, count_sql)
             reader.tell_lineage(sql)
 
             def batches() -> Iterator["pa.RecordBatch"]:
                 yield from reader.rows(AGREEMENTS, sql)
-                if not reader.one_snapshot and reader.count(COUNT_AGREEMENTS, count_sql) != expected:
+                if reader.count(COUNT_AGREEMENTS, count_sql) != expected:
                     raise WarehouseError(
                         f"The agreements in {self._conn_id} changed while they were read, and its database"
                         " gives no snapshot. Try again, at an hour when the warehouse is not being loaded."

@@ -15,6 +15,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import World
+from kfr.relationships.customers import without
 from kfr.relationships.packing import (
     DAY_BITS,
     DAY_MASK,
@@ -130,7 +131,7 @@ def settled(world: World, customers: Ints) -> Ints:
     """Without those removed today: the register may answer yes for the rest of the day."""
     queue, today = RemovalQueue.read(world.state), day_number(oslo_today(world.clock))
     removed = [c for c in queue.of(Removal.REMOVED).tolist() if queue.entries[c].day == today]
-    return np.setdiff1d(customers, np.array(removed, np.int64))
+    return without(customers, np.array(removed, np.int64))
 
 
 def _see(world: World, customer: int, wanted: int, held: int, *, today: date, starts: bool) -> int:

@@ -24,12 +24,14 @@ from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
 from kfr.relationships.columns import take
+from kfr.relationships.customers import among, union
 from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
 from kfr.relationships.identifiers import World as Population
-from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, text_of
+from kfr.relationships.packing import Ints, day_number, ids_of, lookup, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
 LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
+_LABELS = [reason.label for reason in Reason]  # by number
 CHECKED_CUSTOMERS = 200  # whose agreements are asked a second time, to see that the interval gave all of them
 
 
@@ -63,24 +65,14 @@ class Extract:
     @property
     def customers(self) -> Ints:
         """Everyone of whom the extract says anything, sorted."""
-        # Sorted, not np.unique: that hashes, which takes ten times as long for millions.
-        everyone = np.concatenate([ids_of(self.active), ids_of(self.ended), self.waiting, self.tainted])
-        everyone.sort()
-        first = np.ones(len(everyone), np.bool_)
-        np.not_equal(everyone[1:], everyone[:-1], out=first[1:])
-        return everyone[first]
+        return union(ids_of(self.active), ids_of(self.ended), self.waiting, self.tainted)
 
     @property
     def customer_count(self) -> int:
         """As many as `customers`, without an array of millions: only the few tainted ones overlap."""
-        among_packed = [
-            np.isin(self.tainted, ids_of(part[np.searchsorted(part, self.tainted << DAY_BITS) % len(part)]))
-            for part in (self.active, self.ended)
-            if len(part)
-        ]
-        known = np.isin(self.tainted, self.waiting)
-        for among in among_packed:
-            known |= among
+        known = among(self.tainted, self.waiting)
+        for part in (self.active, self.ended):
+            known |= lookup(part, self.tainted) >= 0
         return sum(map(len, (self.active, self.ended, self.waiting))) + int((~known).sum())
 
 
@@ -200,8 +192,8 @@ def _require_whole_customers(world: World, found: Extract) -> None:
     if not some.size:
         return
     again = fold_again(world, some, found.as_of)
-    first = found.active[np.isin(ids_of(found.active), some)]
-    if differ := len(np.setxor1d(first, again.active)):
+    first = lookup(found.active, some)
+    if differ := len(np.setxor1d(first[first >= 0], again.active)):
         raise HalfCustomers(
             f"changed_agreements.sql and agreements_of.sql disagree about {differ} of {len(some)} customers. "
             "Nothing was sent. The first must give all agreements of each customer of whom one changed, not "
@@ -263,11 +255,7 @@ class _Outside:
 
     @property
     def customers(self) -> int:
-        everyone, changed = (
-            np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
-            for parts in (self._everyone, self._changed)
-        )
-        return len(everyone) - len(changed)
+        return len(union(*self._everyone)) - len(union(*self._changed))
 
 
 def _refused(batch: pa.RecordBatch, reasons: Bytes, most: int) -> list[Row]:
@@ -279,7 +267,7 @@ def _refused(batch: pa.RecordBatch, reasons: Bytes, most: int) -> list[Row]:
             "customer_id": customer,
             "started_on": started and str(started),
             "ended_on": ended and str(ended),
-            "reason": Reason(reason).label,
+            "reason": _LABELS[reason],
         }
         for customer, started, ended, reason in zip(*columns, reasons[positions].tolist(), strict=True)
     ]

@@ -21,7 +21,8 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
 from kfr.load.world import World
-from kfr.relationships.packing import Ints, date_of, ids_of, pack, starts_of, text_of
+from kfr.relationships.customers import among, common, distinct, union, without
+from kfr.relationships.packing import Ints, date_of, ids_of, lookup, pack, starts_of, text_of
 
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
@@ -80,16 +81,16 @@ def record(world: World) -> Mirror:
     plans = schedule(sends, world.settings.rows_per_second)
     proven, possible = before.proven, before.possible
     changes = {run: journal.start_changes(run) for run in journal.runs_with("starts")}
-    filed_again = np.concatenate([NOTHING, *(entries[:, 0] for entries in changes.values())])
+    filed_again = union(*(entries[:, 0] for entries in changes.values()))
     for send in sorted((s for s in sends if s.loads), key=lambda s: s.counts_from):
         rows = journal.rows(send)
         rows = rows[
-            ~np.isin(rows, filed_again)
+            ~among(rows, filed_again)
         ]  # their customers are there; which start is, only a look-up says
-        missing = _missing(world, send.file)
+        missing = distinct(_missing(world, send.file))
         if send.proven_at is not None:
             # Who was counted as missing is not proven, also if an earlier record took them for loaded.
-            proven = put(take(proven, ids_of(missing)), rows[~np.isin(rows, missing)])
+            proven = put(take(proven, ids_of(missing)), rows[~among(rows, missing)])
             possible = put(possible, missing)
         else:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there
@@ -101,10 +102,10 @@ def record(world: World) -> Mirror:
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
     for entries in changes.values():
         corrected = entries[entries[:, 2] == StartChange.CORRECTED, 0]
-        proven = put(proven, corrected[np.isin(ids_of(corrected), ids_of(proven))])
+        proven = put(proven, corrected[among(ids_of(corrected), ids_of(proven))])
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
-    possible = take(possible, np.union1d(queue.gone(), ids_of(proven)))
+    possible = take(take(possible, queue.gone()), ids_of(proven))
     after = _move(world, before, proven, possible)
     today = oslo_today(world.clock)
     for send in sends:
@@ -123,44 +124,42 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     bytes are sent anew.
     """
     queue = RemovalQueue.read(world.state)
-    queue.revive(np.intersect1d(queue.gone(), ids_of(present)).tolist())
+    queue.revive(common(queue.gone(), ids_of(present)).tolist())
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
-    queue.forget(np.intersect1d(waiting, absent).tolist())  # there is nothing left to remove
+    queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()
     void(world, absent)
     kept = kept_starts(world)
-    if kept.size and (told := np.isin(kept[:, 0], present)).any():
+    if kept.size and (told := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
         world.state.write_array(KEPT_STARTS, kept[~told])  # the register has the filed start after all
     return _move(world, held, *corrected(held, present=present, absent=absent))
 
 
 def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]:
     """What `correct` makes of a mirror, without writing it: proven and possible."""
-    return put(take(held.proven, absent), present), take(held.possible, np.union1d(absent, ids_of(present)))
+    return put(take(held.proven, absent), present), take(take(held.possible, absent), ids_of(present))
 
 
 def void(world: World, customers: Ints) -> None:
-    """Let no closed send or single addition speak for `customers` any more: their proof is from before."""
+    """Let no closed send or single addition speak for `customers` (sorted) any more: their proof is from before."""
     if not customers.size:
         return
     journal, now = world.journal, world.now
     singles = journal.singles(world.run.key)
-    if (spoken_for := np.isin(ids_of(singles[:, 0]), customers)).any():
+    if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
         journal.put_singles(world.run.key, singles[~spoken_for])
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     for send in sends:
         closed = not is_open(send, plans.get(send.name), now)
-        if closed and np.isin(ids_of(journal.rows(send)), customers).any():
+        if closed and among(ids_of(journal.rows(send)), customers).any():
             journal.archive(send)
 
 
 def welcome_back(world: World, customers: Ints) -> None:
     """Customers are registered anew: no removal waits for them, and nothing sent before proves them present."""
     queue = RemovalQueue.read(world.state)
-    waiting = queue.of(*Removal)
-    # The few who wait are looked for among the many who are added, not the other way round.
-    returning = waiting[np.isin(waiting, customers)] if waiting.size else waiting
+    returning = common(queue.of(*Removal), customers)
     if returning.size:
         void(world, returning)
         queue.forget(returning.tolist())
@@ -169,13 +168,13 @@ def welcome_back(world: World, customers: Ints) -> None:
 
 def salvage(world: World) -> Ints:
     """The customers of every version that can still be read, for rebuilding a mirror that cannot."""
-    found = [NOTHING]
+    found = []
     for name in world.state.names("mirrors"):
         try:
             found.append(ids_of(world.state.read_array(name)))
         except (StateDamaged, ValueError):
             continue
-    return np.unique(np.concatenate(found))
+    return union(*found)
 
 
 def is_readable(world: World) -> bool:
@@ -210,15 +209,14 @@ def put(population: Ints, rows: Ints) -> Ints:
     """The population with `rows` in it, theirs in place of what it held for the same customers."""
     if rows.size == 0:
         return population
-    merged: Ints = np.sort(np.concatenate([take(population, ids_of(rows)), np.unique(rows)]))
-    return merged
+    return union(take(population, ids_of(rows)), rows)
 
 
 def take(population: Ints, ids: Ints) -> Ints:
     """The population without the customers `ids`."""
     if ids.size == 0 or population.size == 0:
         return population
-    kept: Ints = population[~np.isin(ids_of(population), ids)]
+    kept: Ints = population[~among(ids_of(population), distinct(ids))]
     return kept
 
 
@@ -264,7 +262,9 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
             journal.drop_start_changes(other)
     gone = queue.gone_before(run)
     for send in journal.sends() if gone.size else []:
-        gone = np.setdiff1d(gone, ids_of(journal.rows(send)))  # else its next merge would bring them back
+        gone = without(
+            gone, distinct(ids_of(journal.rows(send)))
+        )  # else its next merge would bring them back
     if gone.size:
         days = np.array([queue.entries[customer].day for customer in gone.tolist()])
         journal.archive_removals(run, pack(gone, days))

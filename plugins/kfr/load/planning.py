@@ -1,28 +1,27 @@
 """What has to be sent so that the register equals the warehouse, judged and forecast before it is."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from kfr.clock import OSLO, oslo_date, oslo_today
+from kfr.clock import oslo_today
 from kfr.load import comparison, extract, lease, mirror, refusals, watermark
+from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
-from kfr.load.journal import schedule
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
-from kfr.register.limits import NOTICE_ROWS_PER_DAY
 from kfr.relationships.batch_file import FRAME_BYTES, cut, render
+from kfr.relationships.customers import common, union
 from kfr.relationships.guards import Finding, Severity, judge
 from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, starts_of
 from kfr.relationships.plan import difference
 
-FILES_IN_FLIGHT = 2  # so that the register always has the next file while one is proven
 MOST_SINGLES = 200  # who start today go singly up to here; more are quicker by file
 MOST_LOOKED_UP = 5_000  # possible relationships that are looked up before a plan: minutes, not hours
 # What an earlier plan of this run has left.
@@ -35,23 +34,6 @@ class GuardStopped(Fatal):
 
 class NotApproved(Fatal):
     """What is about to run is not what was approved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """What carrying the plan out will take, at the register's rate, before anything is sent."""
-
-    rows: int
-    files: int
-    size: int  # bytes
-    hours: float
-    ends_at: str  # ISO, Oslo time
-    rows_by_day: dict[str, int]  # by Oslo day of sending, with what left earlier that day
-
-    @property
-    def notice_days(self) -> list[str]:
-        """Days on which Bits wants to be told first (ONB D-3)."""
-        return [day for day, rows in self.rows_by_day.items() if rows > NOTICE_ROWS_PER_DAY]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +77,8 @@ def plan(world: World, *, first_load: bool) -> Plan:
     held = _held(world, desired, first_load=first_load)
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
     diff = difference(desired.active, ours)
-    unproven = np.intersect1d(ids_of(held.possible), ids_of(desired.ended))  # sent, not proven, and ended
-    leaving = np.union1d(ids_of(diff.remove), unproven) if unproven.size else ids_of(diff.remove)
+    unproven = common(ids_of(held.possible), ids_of(desired.ended))  # sent, and ended
+    leaving = union(ids_of(diff.remove), unproven)
     starts, kept = _without_kept_starts(world, diff.start_changed, ours)
     held_back, again = refusals.split(world, diff.add)
     add = mirror.take(diff.add, ids_of(held_back))
@@ -107,13 +89,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     files = cut(np.concatenate([starts, by_file]) if starts.size else by_file, world.run.max_batch_bytes)
     files += cut(again, world.run.max_batch_bytes)  # by themselves: who is refused again spoils no other file
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
-    fingerprints = []
-    sizes = []
-    for label, rows in zip(labels, files, strict=True):
-        customers = render(rows)
-        world.place.write_array(f"files/{label}", rows)
-        fingerprints.append(world.staging.fingerprint(customers))
-        sizes.append(len(customers) + FRAME_BYTES)
+    staged = _stage(world, labels, files)
     compared = comparison.read(world)
     looked_up = compared.customers if compared else 0
     findings = _judge(
@@ -129,7 +105,9 @@ def plan(world: World, *, first_load: bool) -> Plan:
         findings += more
     result = Plan(
         as_of=desired.as_of.isoformat(),
-        fingerprint=world.staging.fingerprint(*(f.encode() for f in fingerprints), singly.data, leaving.data),
+        fingerprint=world.staging.fingerprint(
+            *(fingerprint.encode() for fingerprint, _ in staged), singly.data, leaving.data
+        ),
         added=len(add),
         held_back=len(held_back),
         singly=len(singly),
@@ -147,7 +125,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
             held_back=len(held_back),
         ),
         labels=labels,
-        forecast=forecast(world, [len(f) for f in files], sum(sizes)),
+        forecast=foresee(world, [len(f) for f in files], sum(size for _, size in staged)),
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
         alone_since=desired.alone_since,
     )
@@ -169,6 +147,23 @@ def plan(world: World, *, first_load: bool) -> Plan:
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
         )
     return result
+
+
+def _stage(world: World, labels: list[str], files: list[Ints]) -> list[tuple[str, int]]:
+    """Write the rows of each file; its fingerprint and its size. One is sealed while the next is rendered."""
+
+    def seal(label: str, rows: Ints, customers: bytes) -> tuple[str, int]:
+        world.place.write_array(f"files/{label}", rows)
+        return world.staging.fingerprint(customers), len(customers) + FRAME_BYTES
+
+    staged: list[Future[tuple[str, int]]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="kfr-seal") as thread:
+        for label, rows in zip(labels, files, strict=True):
+            customers = render(rows)
+            if staged:
+                staged[-1].result()  # no more than two files are in memory
+            staged.append(thread.submit(seal, label, rows, customers))
+    return [each.result() for each in staged]
 
 
 def read(world: World) -> Plan:
@@ -200,30 +195,6 @@ def fates(
             f"The fates of the rows add up to {sum(result.values()):,}, not to the {desired.rows:,} read."
         )
     return result
-
-
-def forecast(world: World, rows: list[int], size: int) -> Forecast:
-    """When files of so many rows, sent from now on, will be loaded; two are in flight at a time."""
-    rate, now = world.settings.rows_per_second, world.now
-    busy_until = max((p.loaded_at for p in schedule(world.journal.sends(), rate).values()), default=now)
-    loaded_at: list[float] = []
-    by_day: dict[date, int] = {}
-    for number, n in enumerate(rows):
-        sent_at = loaded_at[number - FILES_IN_FLIGHT] if number >= FILES_IN_FLIGHT else now
-        day = oslo_date(datetime.fromtimestamp(sent_at, UTC))
-        by_day[day] = by_day.get(day, 0) + n
-        loaded_at.append(max(busy_until, sent_at, *loaded_at[-1:], now) + n / rate)
-    ends = loaded_at[-1] if loaded_at else now
-    today = oslo_today(world.clock)
-    by_day[today] = by_day.get(today, 0) + world.journal.rows_sent_on(today)
-    return Forecast(
-        rows=sum(rows),
-        files=len(rows),
-        size=size,
-        hours=round((ends - now) / timedelta(hours=1).total_seconds(), 2),
-        ends_at=datetime.fromtimestamp(ends, OSLO).isoformat(timespec="seconds"),
-        rows_by_day={day.isoformat(): n for day, n in sorted(by_day.items())},
-    )
 
 
 def needs_person(world: World, plan_: Plan) -> bool:
@@ -306,7 +277,7 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
     They are added again: the register may answer yes for the rest of the day, so no look-up can tell.
     """
     queue = RemovalQueue.read(world.state)
-    unsure = np.intersect1d(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
+    unsure = common(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
     return mirror.correct(world, held, present=mirror.NOTHING, absent=unsure) if unsure.size else held
 
 
@@ -315,8 +286,7 @@ def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
 
     If there are many, the others are sent again, and the next loads look them up.
     """
-    found = np.intersect1d(ids_of(held.possible), ids_of(desired.active), assume_unique=True)
-    return found[:MOST_LOOKED_UP]
+    return common(ids_of(held.possible), ids_of(desired.active))[:MOST_LOOKED_UP]
 
 
 def _of(population: Ints, customers: Ints) -> Ints:

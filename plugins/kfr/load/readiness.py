@@ -61,8 +61,8 @@ def check_warehouse(warehouse: Warehouse, clock: Clock) -> str:
     """Run the two SQL files; columns and types are checked on the first batch."""
     began = clock.monotonic()
     with warehouse.agreements(oslo_today(clock)) as snapshot:
-        read_agreements(next(snapshot.batches()))
         rows = snapshot.expected_rows
+        read_agreements(next(snapshot.batches()))
     counted = f"{rows:,} rows, " if rows is not None else ""
     return f"the warehouse answers ({counted}{clock.monotonic() - began:.1f} s to the first batch)"
 

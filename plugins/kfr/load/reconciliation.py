@@ -7,12 +7,11 @@ register lists nobody.
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from kfr.load import comparison, extract, lease, mirror, planning, removal, strata
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
+from kfr.relationships.customers import union, without
 from kfr.relationships.packing import DAY_BITS, Ints, ids_of
 
 
@@ -72,8 +71,8 @@ def _sample(world: World, found: extract.Extract, held: Mirror) -> list[Stratum]
     looked_up = strata.sample(world, there, "in the register")
     missing = strata.missing(world, there, looked_up)
     other_start = [row for row in missing if strata.is_present(world, row)]
-    ours = np.concatenate([ids_of(there), ids_of(held.possible), ids_of(found.active)])
-    gone = comparison.settled(world, np.setdiff1d(ids_of(found.ended), ours)) << DAY_BITS
+    ended = without(ids_of(found.ended), ids_of(there), ids_of(held.possible), ids_of(found.active))
+    gone = comparison.settled(world, ended) << DAY_BITS
     asked = strata.sample(world, gone, "not in the register")
     left = strata.patiently(world, asked.tolist(), lambda row: strata.is_present(world, row))
     result = [
@@ -101,8 +100,7 @@ def _asked(world: World, found: extract.Extract, held: Mirror, about: str, *, lo
 def _everyone(world: World, found: extract.Extract, held: Mirror, *, lost: bool) -> Ints:
     asked, _ = removal.asked_for(world)  # of whom perhaps nobody else knows any more
     known = [found.customers, ids_of(held.proven), ids_of(held.possible), asked]
-    everyone: Ints = np.unique(np.concatenate([*known, mirror.salvage(world) if lost else mirror.NOTHING]))
-    return everyone
+    return union(*known, mirror.salvage(world) if lost else mirror.NOTHING)
 
 
 def _starts_differ(world: World) -> bool:

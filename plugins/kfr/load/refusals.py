@@ -11,6 +11,7 @@ import numpy as np
 from kfr.clock import oslo_today
 from kfr.load.staging import Place
 from kfr.load.world import World
+from kfr.relationships.customers import among, distinct
 from kfr.relationships.packing import Ints, day_number
 
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
@@ -24,7 +25,7 @@ def read(state: Place) -> Ints:
 def record(world: World, rows: Ints, refused: Ints) -> None:
     """Keep what the register refused of `rows` (packed), and forget what it took."""
     before = read(world.state)
-    others = before[~np.isin(before[:, 0], rows)]
+    others = before[~among(before[:, 0], distinct(rows))]
     today = np.full(len(refused), day_number(oslo_today(world.clock)))
     after = np.concatenate([others, np.column_stack([refused, today])])
     if not np.array_equal(before, after):
@@ -32,9 +33,9 @@ def record(world: World, rows: Ints, refused: Ints) -> None:
 
 
 def split(world: World, adds: Ints) -> tuple[Ints, Ints]:
-    """Of planned additions (packed): who was refused of late and is held back, and who is tried again now."""
+    """Of planned additions (packed, sorted): who was refused of late and is held back, and who is tried again now."""
     known = read(world.state)
-    known = known[np.isin(known[:, 0], adds)]
+    known = known[among(known[:, 0], adds)]
     late = known[:, 1] > day_number(oslo_today(world.clock)) - RETRY_DAYS
     return np.sort(known[late, 0]), np.sort(known[~late, 0])
 

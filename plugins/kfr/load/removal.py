@@ -20,6 +20,7 @@ from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.register.errors import Fatal, InvalidIdentifier, NotRegistered, OutcomeUnknown, Retriable
+from kfr.relationships.customers import among, common, distinct, union, without
 from kfr.relationships.identifiers import check
 from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
@@ -50,10 +51,6 @@ class Said:
     waiting: Ints = field(repr=False)
     tainted: Ints = field(repr=False)
 
-    @property
-    def everyone(self) -> Ints:
-        return np.concatenate([self.active, self.ended, self.waiting, self.tainted])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removals:
@@ -79,20 +76,20 @@ def remove_ended(world: World) -> Removals:
     if not is_authorised(world):
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)
-    ours = np.union1d(ids_of(held.proven), ids_of(held.possible))
+    ours = union(ids_of(held.proven), ids_of(held.possible))
     queue = RemovalQueue.read(world.state)
     asked, invalid = asked_for(world)
-    said = _read_again(world, ours, np.union1d(asked, queue.of(*WAITING)))
+    said = _read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
-    may_be_due = np.setdiff1d(_may_be_due(said, ours, asked), queue.gone())
-    tomorrow = np.intersect1d(may_be_due, _unproven_today(world))
-    due = _due(world, np.setdiff1d(may_be_due, tomorrow), asked)
+    may_be_due = without(_may_be_due(said, ours, asked), queue.gone())
+    tomorrow = common(may_be_due, _unproven_today(world))
+    due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
     _enqueue(world, queue, due, tomorrow)
     _require_few(world, due, len(ours))
     done = _remove(world, queue, due, prior, held=ids_of(held.proven))
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
-    vanished = np.setdiff1d(ours, np.concatenate([said.everyone, asked, queue.gone()]))
+    vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked, queue.gone())
     result = Removals(
         due=len(due),
         removed=done,
@@ -137,7 +134,7 @@ def asked_for(world: World) -> tuple[Ints, list[tuple[str, str]]]:
     if not texts:
         return mirror.NOTHING, []
     ids = check(pa.array(texts, pa.string())).ids
-    return np.unique(ids[ids != 0]), [(t, "not_valid") for t, i in zip(texts, ids, strict=True) if i == 0]
+    return distinct(ids[ids != 0]), [(t, "not_valid") for t, i in zip(texts, ids, strict=True) if i == 0]
 
 
 def _read_again(world: World, ours: Ints, more: Ints) -> Said:
@@ -152,13 +149,13 @@ def _read_again(world: World, ours: Ints, more: Ints) -> Said:
             waiting=fresh.waiting,
             tainted=fresh.tainted,
         )
-    customers, today = np.intersect1d(ours, np.union1d(planned.customers, more)), oslo_today(world.clock)
+    customers, today = common(ours, union(planned.customers, more)), oslo_today(world.clock)
     found = [extract.fold_again(world, part, today) for part in _questions(customers)]
     return Said(
-        active=np.concatenate([mirror.NOTHING, *(ids_of(f.active) for f in found)]),
-        ended=np.concatenate([mirror.NOTHING, *(ids_of(f.ended) for f in found)]),
-        waiting=np.concatenate([mirror.NOTHING, *(f.waiting for f in found)]),
-        tainted=np.union1d(planned.tainted, np.concatenate([mirror.NOTHING, *(f.tainted for f in found)])),
+        active=union(*(ids_of(f.active) for f in found)),
+        ended=union(*(ids_of(f.ended) for f in found)),
+        waiting=union(*(f.waiting for f in found)),
+        tainted=union(planned.tainted, *(f.tainted for f in found)),
     )
 
 
@@ -168,16 +165,10 @@ def _questions(customers: Ints) -> list[Ints]:
 
 def _results(asked: Ints, said: Said, ours: Ints, queue: RemovalQueue) -> list[tuple[str, str]]:
     """What is told to the institution's queue, by customer."""
-    results = []
-    for customer in asked.tolist():
-        if customer in queue.entries and queue.entries[customer].state in (Removal.REMOVED, Removal.GONE):
-            result = "removed"
-        elif customer in said.active or customer in said.waiting:
-            result = "customer"
-        else:
-            result = "waits" if customer in ours else "not_ours"
-        results.append((text_of(customer), result))
-    return results
+    results = np.where(among(asked, ours), "waits", "not_ours")
+    results[among(asked, said.active) | among(asked, said.waiting)] = "customer"
+    results[among(asked, queue.gone())] = "removed"
+    return list(zip(map(text_of, asked.tolist()), results.tolist(), strict=True))
 
 
 def require_closed_sends(world: World) -> None:
@@ -223,7 +214,7 @@ def _require_fit(world: World, fresh: extract.Extract, planned: extract.Extract)
 def _require_few(world: World, due: Ints, ours: int) -> None:
     """Those of the plan were judged with it; what has come since is judged here."""
     limits = world.run.limits
-    since = len(np.setdiff1d(due, world.place.read_array("removals")))
+    since = len(without(due, world.place.read_array("removals")))
     if world.run.approval != "never" and since > min(limits.removals, limits.removal_share * ours):
         raise ExtractUnfit(
             f"{since:,} removals are due that the plan did not have, where {limits.removals:,} or "
@@ -234,8 +225,8 @@ def _require_few(world: World, due: Ints, ours: int) -> None:
 
 def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
     """Ours, ended or asked for, without a rejected row."""
-    gone = np.setdiff1d(asked, np.concatenate([said.active, said.waiting]))
-    return np.setdiff1d(np.intersect1d(np.union1d(said.ended, gone), ours), said.tainted)
+    gone = without(asked, said.active, said.waiting)
+    return without(common(union(said.ended, gone), ours), said.tainted)
 
 
 def _unproven_today(world: World) -> Ints:
@@ -245,8 +236,7 @@ def _unproven_today(world: World) -> Ints:
     """
     journal, today = world.journal, oslo_today(world.clock)
     unproven = [s for s in journal.sends() if s.proven_at is None and s.loads and s.day == today]
-    found = [mirror.NOTHING, *(ids_of(journal.rows(send)) for send in unproven)]
-    return np.unique(np.concatenate(found))
+    return union(*(ids_of(journal.rows(send)) for send in unproven))
 
 
 def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
@@ -254,9 +244,8 @@ def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     due = [mirror.NOTHING]
     for part in _questions(candidates):
         now = extract.fold_again(world, part, oslo_today(world.clock))
-        stays = np.concatenate([ids_of(now.active), now.waiting, now.tainted])
-        ended = np.union1d(ids_of(now.ended), np.intersect1d(part, asked))
-        due.append(np.intersect1d(np.setdiff1d(ended, stays), part))
+        ended = common(union(ids_of(now.ended), common(part, asked)), part)
+        due.append(without(ended, ids_of(now.active), now.waiting, now.tainted))
     return np.concatenate(due)
 
 
@@ -265,7 +254,7 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints) -> No
 
     What was begun stays in any case: it may have been carried out, and the next plan has to know.
     """
-    queue.forget(np.setdiff1d(queue.of(Removal.DUE), np.union1d(due, tomorrow)).tolist())
+    queue.forget(without(queue.of(Removal.DUE), due, tomorrow).tolist())
     for customer in due.tolist():
         queue.entries.setdefault(customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now))
     queue.write()
@@ -274,7 +263,7 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints) -> No
 
 
 def _remove(world: World, queue: RemovalQueue, due: Ints, prior: set[int], *, held: Ints) -> int:
-    done = 0
+    done, proven = 0, set(common(due, held).tolist())
     for stretch in np.array_split(due, range(STRETCH, len(due), STRETCH)) if due.size else []:
         lease.check(world)
         for customer in stretch.tolist():
@@ -283,7 +272,7 @@ def _remove(world: World, queue: RemovalQueue, due: Ints, prior: set[int], *, he
         left = stretch.tolist()
         try:
             while left:
-                _remove_one(world, queue.entries[left[0]], left[0], left[0] in prior, left[0] in held)
+                _remove_one(world, queue.entries[left[0]], left[0], left[0] in prior, left[0] in proven)
                 done += 1
                 left.pop(0)
         finally:
@@ -349,7 +338,7 @@ def _reopen(world: World, customer: int) -> bool:
     for send in world.journal.sends():
         rows = world.journal.rows(send)
         rows = rows[
-            ~np.isin(rows, world.journal.start_changes(send.run)[:, 0])
+            ~among(rows, distinct(world.journal.start_changes(send.run)[:, 0]))
         ]  # there before, by another file
         if send.loads and customer in ids_of(rows):
             witnesses = (*send.witnesses, Witness(customer_id=customer))

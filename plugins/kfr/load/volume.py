@@ -9,6 +9,7 @@ from datetime import date
 from kfr.clock import oslo_today
 from kfr.load import planning
 from kfr.load.deliveries import deliver, has_left
+from kfr.load.forecast import Forecast, foresee
 from kfr.load.papers import (
     NOTICE,
     Language,
@@ -20,7 +21,6 @@ from kfr.load.papers import (
     spaced,
     write_mail,
 )
-from kfr.load.planning import Forecast
 from kfr.load.world import World
 from kfr.register.limits import NOTICE_ROWS_PER_DAY
 
@@ -45,7 +45,7 @@ def announce_before(world: World, rows: int) -> None:
     begun = {send.label for send in world.journal.sends() if send.run == world.run.key}
     labels = [label for label in planning.read(world).labels if label not in begun]
     left = [len(world.place.read_array(f"files/{label}")) for label in labels]
-    deliver(world, _delivery(day), notice(world, planning.forecast(world, left or [rows], 0), day), ask=False)
+    deliver(world, _delivery(day), notice(world, foresee(world, left or [rows], 0), day), ask=False)
 
 
 def preview_volume(world: World) -> list[str]:

@@ -24,7 +24,10 @@ class Snapshot(Protocol):
 
     @property
     def expected_rows(self) -> int | None:
-        """What ``count_agreements.sql`` counted in the same snapshot; None for changed agreements."""
+        """What ``count_agreements.sql`` counts in the same snapshot; None for changed agreements.
+
+        Before or after all rows are read, not in between: a connection does one thing at a time.
+        """
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Give every row once: ``customer_id`` text, ``started_on`` and ``ended_on`` date32, all nullable.

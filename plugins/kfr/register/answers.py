@@ -6,7 +6,7 @@ identifier that it refuses.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -66,7 +66,9 @@ class Call:
     correlation_id: str
     headers: dict[str, str] = field(repr=False)
     params: dict[str, str] | None = None
-    content: bytes | None = field(default=None, repr=False)
+    content: Sequence[bytes | memoryview] | None = field(
+        default=None, repr=False
+    )  # of the body, in its order
 
     @property
     def writes(self) -> bool:

@@ -5,9 +5,10 @@ fresh token and one more try. Nothing else is tried again here: the class of the
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import date
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import httpx
 
@@ -19,7 +20,7 @@ from kfr.register.maskinporten import TokenSource
 from kfr.register.settings import Settings
 from kfr.register.transport import open_async_client, open_client
 from kfr.register.watch import Watch, unwatched
-from kfr.relationships.batch_file import CONTENT_TYPE, MAX_BODY_BYTES, request_body
+from kfr.relationships.batch_file import CONTENT_TYPE, FRAME_BYTES, MAX_BODY_BYTES, request_parts
 from kfr.relationships.packing import text_of
 
 RELATIONSHIP_TYPE: Final = "DSOPBANK"  # the only value (OAS)
@@ -171,7 +172,7 @@ def _request(
         settings.base_url + call.path,
         params=call.params,
         headers={**call.headers, "CorrelationID": call.correlation_id, "Authorization": f"Bearer {token}"},
-        content=call.content,
+        content=cast("Sequence[bytes] | None", call.content),  # httpx sends whatever has bytes
     )
 
 
@@ -190,15 +191,16 @@ def _call_one(operation: str, method: str, settings: Settings, customer_id: int)
 
 
 def _call_file(settings: Settings, customers: bytes) -> Call:
+    size = len(customers) + FRAME_BYTES
     call = Call(
         operation="send_file",
         method="POST",
         path=f"{_institution(settings)}/batch",
         correlation_id=str(uuid.uuid4()),
-        headers={"Content-Type": CONTENT_TYPE},
-        content=request_body(customers),
+        headers={"Content-Type": CONTENT_TYPE, "Content-Length": str(size)},
+        content=request_parts(customers),
     )
-    if len(call.content or b"") > MAX_BODY_BYTES:
+    if size > MAX_BODY_BYTES:
         raise InvalidRequest(
             f"the request would be over {MAX_BODY_BYTES} bytes and was not sent: cut the file (ONB D-3)",
             correlation_id=call.correlation_id,

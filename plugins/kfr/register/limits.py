@@ -17,17 +17,19 @@ TOKEN_SECONDS: Final = 120  # how long a token lasts when the answer does not sa
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 POOL_TIMEOUT_SECONDS: Final = 10.0
 WRITE_TIMEOUT_SECONDS: Final = 60.0  # between two pieces of a file, not for all of it
+CATCH_UP_SECONDS: Final = 0.02  # of each second, for turns that came late; a scheduler's tick is 4 ms
 READ_TIMEOUT_SECONDS: Final = 60.0  # the register checks every row of a file before it answers
 
 
 class Pace:
     """Spaces requests evenly: a burst after a pause would exceed the rate in its first second.
 
-    Nothing is saved up: time not used is lost.
+    A turn that is missed by a little (a slow answer, a busy machine) is made up for, by at most CATCH_UP_SECONDS;
+    all else that is not used is lost. The pace is slower by as much, so that no second sees more than the rate.
     """
 
     def __init__(self, per_second: float, clock: Clock) -> None:
-        self._gap = 1 / per_second
+        self._gap = (1 + CATCH_UP_SECONDS) / per_second
         self._clock = clock
         self._next = float("-inf")
 
@@ -43,6 +45,6 @@ class Pace:
 
     def _take_turn(self) -> float:
         now = self._clock.monotonic()
-        turn = max(now, self._next)
+        turn = max(now - CATCH_UP_SECONDS, self._next)
         self._next = turn + self._gap
-        return turn - now
+        return max(0.0, turn - now)

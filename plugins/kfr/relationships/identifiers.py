@@ -337,7 +337,7 @@ def _read_persons(text: Bytes, starts: Ints) -> tuple[Ints, Bytes]:
     are_digits &= last_are_digits
     if not are_digits.all():
         first[~are_digits] = last[~are_digits] = 0  # what is no digit would point beyond the tables
-    front, back = first // 100, last % 100_000
+    front, back = first // 100, last - last // 100_000 * 100_000  # % takes thrice as long
     reasons = _judge_persons(front, back)
     reasons[~are_digits] = Reason.NOT_DIGITS
     front *= 100_000

@@ -17,6 +17,7 @@ from airflow.providers.postgres.hooks import postgres as postgres_hook
 from airflow.sdk import Connection
 
 from kfr.hooks.warehouse import SqlWarehouse
+from kfr.load.warehouse import Snapshot
 from tests.conftest import ROOT
 from tests.postgres import Server
 from tests.warehouse.generator import Generated, generate
@@ -129,3 +130,9 @@ def execute(dsn: str, database_file: Path) -> Iterator[Callable[[str, str], None
     yield execute
     for way in ("adbc", "duckdb"):
         execute(way, "DELETE FROM agreements WHERE customer_id = '{added}'")
+
+
+def read_and_count(snapshot: Snapshot) -> int | None:
+    """Read all rows, then ask how many there must be, as an extract does."""
+    list(snapshot.batches())
+    return snapshot.expected_rows

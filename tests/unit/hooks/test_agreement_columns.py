@@ -7,14 +7,14 @@ import pytest
 
 from kfr.hooks.warehouse import SqlWarehouse
 from kfr.register.errors import ConfigurationError
-from tests.unit.hooks.conftest import AS_OF, WAYS
+from tests.unit.hooks.conftest import AS_OF, WAYS, read_and_count
 
 Warehouses = Callable[..., SqlWarehouse]
 
 
 def refusal_of(warehouse: SqlWarehouse) -> str:
     with pytest.raises(ConfigurationError) as refused, warehouse.agreements(AS_OF) as snapshot:
-        list(snapshot.batches())
+        read_and_count(snapshot)
     return str(refused.value)
 
 

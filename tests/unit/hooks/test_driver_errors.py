@@ -16,7 +16,7 @@ from kfr.hooks.warehouse import SqlWarehouse
 from kfr.load.warehouse import WarehouseError
 from kfr.register.errors import ConfigurationError, KfrError
 from tests.postgres import free_port
-from tests.unit.hooks.conftest import AS_OF, DELIVERED, POSTGRES, WAYS
+from tests.unit.hooks.conftest import AS_OF, DELIVERED, POSTGRES, WAYS, read_and_count
 from tests.warehouse.generator import Generated
 
 Warehouses = Callable[..., SqlWarehouse]
@@ -25,7 +25,7 @@ IDENTIFIER = "01888888888"
 
 def failure_of(warehouse: SqlWarehouse) -> KfrError:
     with pytest.raises(KfrError) as failed, warehouse.agreements(AS_OF) as snapshot:
-        list(snapshot.batches())
+        read_and_count(snapshot)
     return failed.value
 
 

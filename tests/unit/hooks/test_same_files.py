@@ -11,13 +11,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from kfr.hooks import adbc, sessions
 from kfr.hooks.warehouse import SqlWarehouse
 from kfr.load import extract, planning
 from kfr.load.world import Run, World
 from kfr.relationships.batch_file import render
 from kfr.relationships.guards import Limits
 from tests.faults.institution import Institution
-from tests.unit.hooks.conftest import AS_OF, WAYS
+from tests.unit.hooks.conftest import AS_OF, DELIVERED, WAYS
 from tests.warehouse.generator import Generated, generate
 
 LENIENT = Limits(reject_share=1.0)
@@ -68,16 +69,35 @@ def institution(tmp_path_factory: pytest.TempPathFactory) -> Institution:
     return Institution(folder=tmp_path_factory.mktemp("same"), sample_size=3)
 
 
+ANY_ORDER = "{delivered}\nORDER BY md5(concat(customer_id, started_on, ended_on, '{seed}'))"
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_reading_leads_to_the_same_files(
-    way: str, institution: Institution, warehouse: Callable[..., SqlWarehouse], generated: Generated
+def test_every_way_of_reading_in_any_order_and_chunks_leads_to_the_same_files(
+    way: str,
+    institution: Institution,
+    warehouse: Callable[..., SqlWarehouse],
+    generated: Generated,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     starts = generated.agreements["started_on"]
     begun = generated.agreements.filter(
         pa.compute.or_kleene(pa.compute.less_equal(starts, AS_OF), starts.is_null())
     )
     expected = staged(institution, TableWarehouse(begun, [len(begun)]), "in one piece")
+    delivered = (DELIVERED / "agreements.sql").read_text()
+
+    @given(st.integers(0, 10**6), st.integers(1, 3_000))
+    @settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate])
+    def read(seed: int, chunk: int) -> None:
+        monkeypatch.setattr(sessions, "ROWS_A_FETCH", chunk)
+        monkeypatch.setattr(sessions, "DUCKDB_BATCH_ROWS", chunk)
+        monkeypatch.setattr(adbc, "BATCH_BYTES", chunk * 20)  # some 20 bytes a row
+        in_some_order = warehouse(way, agreements=ANY_ORDER.format(delivered=delivered, seed=seed))
+        assert staged(institution, in_some_order, way) == expected
+
     assert staged(institution, warehouse(way), way) == expected
+    read()
 
 
 SMALL = generate(700, seed=5, as_of=AS_OF).agreements

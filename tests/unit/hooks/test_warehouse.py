@@ -87,19 +87,27 @@ def test_a_result_without_rows_still_has_its_columns(way: str, warehouse: Wareho
     assert [batch.schema for batch in batches[:1]] == [SCHEMA]
 
 
+@pytest.mark.parametrize("counted_first", [False, True])
 @pytest.mark.parametrize("way", ["adbc", "duckdb", "postgres", "psycopg2"])
 def test_rows_written_while_reading_are_in_neither_count_nor_rows(
-    way: str, warehouse: Warehouses, execute: Callable[[str, str], None], generated: Generated
+    way: str,
+    counted_first: bool,
+    warehouse: Warehouses,
+    execute: Callable[[str, str], None],
+    generated: Generated,
 ):
     with warehouse(way).agreements(AS_OF) as snapshot:
-        execute(way, INSERT)  # after the count
+        if counted_first:
+            assert snapshot.expected_rows == generated.truth.rows
+            execute(way, INSERT)  # between the count and the rows
         batches = snapshot.batches()
         rows = next(batches).num_rows
         execute(way, INSERT)  # between two batches
         rows += sum(batch.num_rows for batch in batches)
+        execute(way, INSERT)  # between the rows and the count
         assert rows == snapshot.expected_rows == generated.truth.rows
     with warehouse(way).agreements(AS_OF) as snapshot:
-        assert snapshot.expected_rows == generated.truth.rows + 2
+        assert snapshot.expected_rows == generated.truth.rows + 2 + counted_first
 
 
 def test_without_snapshots_a_change_while_reading_is_told(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfr.load import extract, lease, mirror, planning
+from kfr.load.forecast import foresee
 from kfr.load.journal import Witness
 from kfr.load.planning import GuardStopped, NotApproved, from_json, needs_person
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
@@ -234,32 +235,32 @@ def test_a_dry_run_without_the_state_that_it_needs_is_an_error_and_not_a_plan_fo
 
 
 def test_the_forecast_has_files_hours_and_end_at_the_register_s_rate(load):
-    forecast = planning.forecast(load.world, [900_000], 20_000_000)
+    forecast = foresee(load.world, [900_000], 20_000_000)
     assert (forecast.files, forecast.rows, forecast.hours) == (1, 900_000, 1.0)
     assert forecast.ends_at == "2026-11-23T11:00:00+01:00"
 
 
 def test_the_forecast_waits_for_what_is_still_loading(load):
     load.world.journal.put(a_send(rows=900_000, counts_from=load.world.now))
-    assert planning.forecast(load.world, [450_000], 1).hours == 1.5
+    assert foresee(load.world, [450_000], 1).hours == 1.5
 
 
 def test_the_notice_counts_the_day_s_rows_with_what_left_before(load):
     load.world.journal.put(a_send(rows=60_000, counts_from=load.world.now - 60))
-    assert planning.forecast(load.world, [40_000], 1).notice_days == []
-    assert planning.forecast(load.world, [40_001], 1).notice_days == ["2026-11-23"]
+    assert foresee(load.world, [40_000], 1).notice_days == []
+    assert foresee(load.world, [40_001], 1).notice_days == ["2026-11-23"]
 
 
 def test_the_notice_is_foreseen_for_each_day_on_which_files_will_be_sent(load):
     """Two in flight: the third leaves when the first is loaded, here after midnight."""
     twenty_hours = 20 * 900_000
-    forecast = planning.forecast(load.world, [twenty_hours, twenty_hours, 120_000, 30], 1)
+    forecast = foresee(load.world, [twenty_hours, twenty_hours, 120_000, 30], 1)
     assert forecast.rows_by_day == {"2026-11-23": 2 * twenty_hours, "2026-11-24": 120_000, "2026-11-25": 30}
     assert forecast.notice_days == ["2026-11-23", "2026-11-24"]
 
 
 def test_nothing_to_send_takes_no_time(load):
-    forecast = planning.forecast(load.world, [], 0)
+    forecast = foresee(load.world, [], 0)
     assert (forecast.files, forecast.hours, forecast.notice_days) == (0, 0.0, [])
 
 

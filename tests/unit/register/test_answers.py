@@ -34,7 +34,7 @@ def call(operation):
         path="/x",
         correlation_id="the-correlation-id",
         headers={"CustomerID": "01010112345"},
-        content=b"01010112345",
+        content=[b"01010112345"],
     )
 
 

@@ -163,3 +163,9 @@ def test_the_frame_is_what_a_request_has_beyond_its_file():
 def test_the_same_plan_gives_the_same_bytes():
     packed = packed_of([(310_000_000, 5), (1_890_112_345, UNKNOWN_DAY)])
     assert request_body(render(packed)) == request_body(render(packed.copy()))
+
+
+def test_every_day_is_written_as_its_date():
+    days = np.arange(1, LAST_DAY + 1)
+    entries = render(pack(np.full(len(days), 1_890_112_345), days)).decode().split(",")
+    assert entries == [f"01890112345#{date_of(day)}" for day in days.tolist()]
