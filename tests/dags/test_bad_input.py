@@ -63,7 +63,7 @@ FLAWS = {
     "no warehouse connection": (
         bad.without("AIRFLOW_CONN_KFR_WAREHOUSE"),
         READY,
-        ["kfr_warehouse", "could not be opened"],
+        ["There is no connection kfr_warehouse", "Create it under Admin, Connections"],
     ),
     "SQL without a column": (
         bad.sql("agreements.sql", SELECT.format("customer_id, started_on")),
