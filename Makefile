@@ -65,7 +65,7 @@ kills: setup
 ui: setup
 	@$(RUN) -m tests.system.ui
 
-ui-stop: setup
+ui-stop:
 	@$(RUN) -m tests.system.ui --stop
 
 browser: setup

@@ -33,7 +33,7 @@ def test_twelve_files_that_fail_three_times_each_are_one_alert_and_one_recovery(
     assert " ".join(told.subject.split()).startswith("[KFR, act now] kfr_initial_load waits for a file")
     for part in (
         "For the register this means: no load has been proven yet",
-        "What to do: nothing at once: it is tried again by itself",
+        "What to do: look at the page. While the file is tried again by itself, nothing.",
         "docs/runbook.md#a-send-that-never-loads",
         "/tasks/upload_batch_file/mapped/",
         "/plugin/kfr-run",

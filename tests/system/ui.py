@@ -42,9 +42,13 @@ Airflow is ready: {url}   user {user}   password {password}
   3. A task's Logs say what it does; the XCom tab has counts and labels, never a customer's number.
   4. The stand-in of the register:  {simulator}/simulator/log    what was asked and answered, in order
                                     {simulator}/simulator/state  what it holds
-                                    {simulator}/simulator/mails  the mails, D-4 among them
+                                    {simulator}/simulator/mails  the mails: to Bits, D-4 among them, and alerts to on-call
   5. The warehouse is yours to change while a load runs (all of it is synthetic):
-     psql {warehouse}
+     psql {warehouse} -c "UPDATE agreements SET ended_on = CURRENT_DATE WHERE ended_on IS NULL AND random() < 0.001"
+     Then switch "KFR: periodic load (A-8)" on: its run brings the register up to date. The page KFR shows it all.
+  6. See it fail: the next file is acknowledged and never loaded, an alert goes to on-call, and the runbook says more.
+     curl -X POST {simulator}/simulator/faults -H 'Content-Type: application/json' \\
+       -d '{{"kind": "file_dropped", "operation": "register_file", "nth": 1}}'
 
 Ctrl-C, or `make ui-stop` elsewhere, ends everything. Airflow's own logs until then: {logs}
 """
