@@ -39,8 +39,8 @@ def failure_of(context: Any, standing: str) -> Alert:
         what=f"{dag_run.dag_id} {kind}, at {ti.task_id}. {said}",
         means=standing,
         do="look at the page. While the file is tried again by itself, nothing. If its task has failed, clear it "
-        "with its downstream tasks: nothing is sent twice that is known to be there. If it fails again, nothing is lost "
-        "by waiting: removals wait too; ask DSOP@bits.no with the CorrelationID, from 08:00 on."
+        "with its downstream tasks: nothing is sent twice that is known to be there. If it fails again, nothing is "
+        "lost by waiting: removals wait too; ask DSOP@bits.no with the CorrelationID, from 08:00 on."
         if again
         else "remedy the cause as said above, then clear the failed task with its downstream tasks.",
         section=section,
