@@ -140,7 +140,7 @@ def test_the_settings_that_init_imports_are_accepted_by_the_package(tmp_path, mo
             monkeypatch.setenv(name, str(given.get(name, values.get(name))))
         ready = tmp_path / "ready.json"
         (tmp_path / "password").write_text(stand.keystore_password)
-        fields = ("url", "base_url", "issuer", "fid", "client_id", "keystore", "smtp_port")
+        fields = ("pid", "url", "base_url", "issuer", "fid", "client_id", "keystore", "smtp_port")
         line = {name: getattr(stand, name) for name in fields}
         ready.write_text(json.dumps({**line, "keystore_password_file": str(tmp_path / "password")}))
         compose.write_settings(tmp_path / "settings", ready)

@@ -36,8 +36,10 @@ class Reader:
     def tell_lineage(self, sql: str) -> None:
         """Tell whoever collects lineage (OpenLineage) which statement is read; nothing happens if nobody does."""
         from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
+        from airflow.sdk.lineage import NoOpCollector, get_hook_lineage_collector
 
-        send_sql_hook_lineage(context=BaseHook.get_connection(self._conn_id).get_hook(), sql=sql)
+        if not isinstance(get_hook_lineage_collector(), NoOpCollector):  # a hook may load pandas
+            send_sql_hook_lineage(context=BaseHook.get_connection(self._conn_id).get_hook(), sql=sql)
 
     def count(self, file: str, sql: str) -> int:
         """Run a statement that gives one number."""

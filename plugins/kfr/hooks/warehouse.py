@@ -82,11 +82,11 @@ class SqlWarehouse:
         sql = self._render(AGREEMENTS, as_of=as_of)
         count_sql = self._render(COUNT_AGREEMENTS, as_of=as_of)
         with self._reader() as reader, ThreadPoolExecutor(1, thread_name_prefix="kfr-count") as thread:
+            reader.tell_lineage(sql)
             if reader.one_snapshot:
                 yield CountedLast(reader, sql, count_sql, thread)
                 return
             expected = reader.count(COUNT_AGREEMENTS, count_sql)
-            reader.tell_lineage(sql)
 
             def batches() -> Iterator["pa.RecordBatch"]:
                 yield from reader.rows(AGREEMENTS, sql)

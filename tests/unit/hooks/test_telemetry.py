@@ -196,10 +196,11 @@ def test_lineage_names_the_statement_that_was_read_and_no_customer(stand: Stand,
 def collector(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The real collector, which Airflow makes where a plugin such as OpenLineage's reads lineage."""
     from airflow.providers.common.sql.hooks import lineage
-    from airflow.sdk.lineage import HookLineageCollector
+    from airflow.sdk import lineage as sdk
 
-    found = HookLineageCollector()
-    monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: found)
+    found = sdk.HookLineageCollector()
+    for module in (lineage, sdk):
+        monkeypatch.setattr(module, "get_hook_lineage_collector", lambda: found)
     return found
 
 
