@@ -66,7 +66,7 @@ def test_connections_and_variables_are_where_a_person_can_see_and_change_them(ap
 
 def test_every_page_of_the_stand_in_that_is_named_answers(ui):
     pages = re.findall(r"http\S+/simulator/\w+", ui[1])
-    assert len(pages) == 3
+    assert len(pages) == 4
     assert {httpx.get(page, trust_env=False).status_code for page in pages} == {200}
 
 
@@ -109,7 +109,10 @@ def test_ctrl_c_while_it_still_starts_ends_it_too(tmp_path):
         wait_until("its first child", lambda: psutil.Process(process.pid).children() or None, 60)
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=STOP_SECONDS)
+        try:
+            printed, said = process.communicate(timeout=STOP_SECONDS)
+        finally:
+            process.kill()  # what a failed test has left; the guard ends the rest
     assert (process.returncode, printed.strip()) == (0, "Ended."), said
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []

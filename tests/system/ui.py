@@ -168,7 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if process_of(options.running):
         raise SystemExit("It runs already; `make ui-stop` ends it.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     print("Starting PostgreSQL, the simulator and Airflow: about a minute.", flush=True)
     with tempfile.TemporaryDirectory(prefix="kfr-ui-") as folder, told_in(options.running):
         try:
