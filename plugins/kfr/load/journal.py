@@ -15,6 +15,7 @@ import numpy as np
 
 from kfr.clock import oslo_date
 from kfr.load.staging import Place
+from kfr.relationships.customers import union
 from kfr.relationships.packing import Ints, date_of, day_number, starts_of
 
 ASKED = "asked"  # folder: who has read the delivery log, when and why
@@ -211,8 +212,12 @@ class Journal:
         """Keep for the delivery log whose removal is proven: packed with the day on which it was answered."""
         for number in np.unique(starts_of(removed)).tolist():
             if day := date_of(number):
-                rows = removed[starts_of(removed) == number]
-                self._state.write_array(f"{DELIVERED}/{day.isoformat()}-removals-{run}", rows)
+                name, rows = (
+                    f"{DELIVERED}/{day.isoformat()}-removals-{run}",
+                    removed[starts_of(removed) == number],
+                )
+                before = [self._state.read_array(name)] if self._state.exists(name) else []
+                self._state.write_array(name, union(*before, rows))  # a run comes here more than once
 
     def archived(self) -> Iterator[tuple[str, Send | None, Ints]]:
         """The delivery log: the name (it begins with the day), the send if it was one, and its packed rows."""

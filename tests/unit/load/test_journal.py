@@ -180,3 +180,12 @@ def test_the_same_file_sent_again_by_another_run_of_the_day_is_counted_twice(loa
         journal.archive(send)
         journal.archive(send)  # a worker died in between
     assert journal.rows_sent_on(day) == 500
+
+
+def test_removals_that_one_run_archives_in_two_steps_are_all_on_record(load):
+    journal, day = load.world.journal, load.today
+    for customer in (1_898_228_475, 912_345_675):
+        journal.archive_removals("run", packed([customer], day))
+    ((name, send, rows),) = journal.archived()
+    assert (name, send) == (f"{day.isoformat()}-removals-run", None)
+    assert rows.tolist() == packed([912_345_675, 1_898_228_475], day).tolist()
