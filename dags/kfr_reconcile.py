@@ -8,6 +8,7 @@ checkpoint, with progress and a forecast (a million take 14 hours at 20 a second
 same steps as in the periodic load.
 
 **A mirror that is lost or damaged** is made anew here. With `dry_run` the plan is made and nothing is sent.
+See [the runbook](kfr/docs/runbook.md#every-week-kfr_reconcile).
 
 It cannot find whom neither the warehouse nor the mirror knows: the register lists nobody.
 """
