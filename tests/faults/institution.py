@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import httpx
@@ -154,9 +154,13 @@ class Institution:
         )
 
     def staging(self) -> Staging:
+        return self._staging
+
+    @cached_property
+    def _staging(self) -> Staging:
         return fused_staging(self.folder, KEY, self.fuse, environment=self.environment, fid=ORGANISATION)
 
-    @property
+    @cached_property
     def state(self) -> Place:
         """The state folder as it lies there, for looking at it: nothing strikes."""
         return Staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION).state

@@ -25,8 +25,8 @@ STORIES = ("first", "first", "first", "periodic", "periodic", "periodic", "backf
 DAGS = {"first": "kfr_initial_load", "periodic": "kfr_periodic_load", "reconcile": "kfr_reconcile"}
 FEWEST = 6  # customers that stay: a list without any authorises no removal, and a person decides
 CLEARS = 8  # how often a person helps, before we say that a load does not converge
-THROUGH_HTTPX = 0.1  # of the runs; the others use a thin client before the same transport
-ON_DISK = 0.08  # of the runs; the others' state lies in memory, which is quicker
+THROUGH_HTTPX = 0.04  # of the runs; the others use a thin client before the same transport
+ON_DISK = 0.04  # of the runs; the others' state lies in memory, which is quicker
 FEW = 2  # witnesses besides the last; everyone is looked up then, since a sample may miss a miss
 FEW_WITNESSES = (
     0.5  # of the runs; else small files would be proven row by row, and no miss left for the sample
