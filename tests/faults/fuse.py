@@ -213,5 +213,6 @@ class _FusedStaging(Staging):
         return _FusedPlace(self._root, self.seal, super().rejects(key).scope, self._fuse)
 
 
+@lru_cache(maxsize=8)
 def fused_staging(root: Path, key: bytes, fuse: Fuse, *, environment: str, fid: str) -> Staging:
     return _FusedStaging(root, key, fuse, environment=environment, fid=fid)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import comparison, extract, lease, mirror, refusals, watermark
+from kfr.load import comparison, extract, lease, mirror, refusals, strata, watermark
 from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
 from kfr.load.mirror import Mirror
@@ -263,6 +263,7 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
         held = mirror.read(world)
     else:
         revisit(world)
+        strata.check_unverified(world)
         held = _without_unsure(world, mirror.record(world), desired)
     asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
     if not asked.size:
