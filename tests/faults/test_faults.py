@@ -16,7 +16,9 @@ def campaign() -> tuple[Tally, list[str]]:
     tally, broken = Tally(), []
     for fact in play_all(list(range(1, 1 + RUNS)), processes=os.cpu_count() or 1):
         tally.add(fact)
-        broken += [f"make faults SEED={fact['seed']} VERBOSE=1: {fact['problems']}"] if fact["problems"] else []
+        broken += (
+            [f"make faults SEED={fact['seed']} VERBOSE=1: {fact['problems']}"] if fact["problems"] else []
+        )
     return tally, broken
 
 
