@@ -141,6 +141,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     if stops := [f for f in findings if f.severity is Severity.STOPS]:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
+        lease.check(world)
         mirror.welcome_back(world, ids_of(add))
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(
@@ -264,6 +265,7 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
     else:
         revisit(world)
         strata.check_unverified(world)
+        lease.check(world)
         held = _without_unsure(world, mirror.record(world), desired)
     asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
     if not asked.size:

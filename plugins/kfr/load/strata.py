@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import mirror
+from kfr.load import lease, mirror
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
@@ -85,6 +85,7 @@ def check_unverified(world: World) -> None:
         rows = mirror.take(np.sort(journal.rows(send)), np.concatenate([known, mirror.missing(world, file)]))
         looked_up = sample(world, rows, send.label).tolist()
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
+        lease.check(world)  # looking up takes its time: another run may have changed what is there
         if wrong:
             held = mirror.read(world).proven
             if not finds_known(world, mirror.take(held, ids_of(rows))):
