@@ -28,6 +28,7 @@ from kfr.load import (
 )
 from kfr.load.journal import Outcome
 from kfr.load.removal_queue import Removal
+from kfr.load.staging import StateMissing
 from kfr.register import limits
 from kfr.register.errors import NotRegistered
 from kfr.relationships import batch_file
@@ -101,6 +102,26 @@ def _no_misses(world, rows, looked_up):
     return []
 
 
+_missing = strata.missing
+
+
+def _drawn_anew(world, rows, looked_up):
+    """Whoever is missing is left out, and others are looked up instead."""
+    if wrong := _missing(world, rows, looked_up):
+        return _missing(world, rows, strata.sample(world, np.setdiff1d(rows, wrong), "again"))
+    return []
+
+
+_read = mirror.read
+
+
+def _lost_is_empty(world):
+    try:
+        return _read(world)
+    except StateMissing:
+        return mirror.EMPTY
+
+
 def _mail_again(world, what, mail, *, ask):
     name = f"deliveries/{what}"
     message_id = confirmation.make_msgid(domain="kfr.invalid")
@@ -148,6 +169,9 @@ BUGS: dict[str, Callable[[], Any]] = {
         (removal, "_may_be_due", _vanished_is_ended), (removal, "_due", lambda _, candidates, __: candidates)
     ),
     "the mirror moves before proof": lambda: _put((mirror, "record", _accepted_is_proven)),
+    "a miss is drawn anew": lambda: _put((strata, "missing", _drawn_anew)),
+    "a lost mirror is read as empty": lambda: _put((mirror, "read", _lost_is_empty)),
+    "a file of a run that died is not verified": lambda: _put((strata, "check_unverified", lambda _: None)),
     "a miss is not looked at": lambda: _put((strata, "missing", _no_misses)),
     "green though the proof failed": lambda: _put((Play, "_record", _green_anyway)),
     "a mail is sent again without asking": lambda: _put((confirmation, "deliver", _mail_again)),

@@ -4,17 +4,22 @@ Every write of state, call over HTTP and mail touches the fuse before and after;
 """
 
 import errno
+import io
 import resource
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
 import httpx
+import numpy as np
 
+from kfr.load.sealing import Seal
 from kfr.load.staging import Place, Staging
+from kfr.relationships.packing import Ints
 from tests.faults.store import MemoryPath
 
 Kind = Literal["crash", "full disk", "short write", "pause"]
@@ -138,6 +143,16 @@ class _FusedPlace(Place):
             super().write(name, plain)
         self._fuse.touch(point, "after")
 
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        if not isinstance(self._root, MemoryPath) or not self.exists(name):
+            return super()._chunks(name)
+        return iter(_opened(self._seal, (self._folder / name).read_bytes(), f"{self.scope}/{name}"))
+
+    def read_array(self, name: str) -> Ints:
+        if not isinstance(self._root, MemoryPath) or not self.exists(name):
+            return super().read_array(name)
+        return _array(self._seal, (self._folder / name).read_bytes(), f"{self.scope}/{name}").copy()
+
     def delete(self, name: str) -> None:
         point = self._point("delete", name)
         self._fuse.touch(point)
@@ -150,6 +165,17 @@ class _FusedPlace(Place):
 
     def _point(self, what: str, name: str) -> str:
         return f"{what} {self._kind} {name.partition('/')[0].partition('.')[0]}"
+
+
+@lru_cache(maxsize=2000)
+def _opened(seal: Seal, sealed: bytes, name: str) -> tuple[bytes, ...]:
+    """What was opened once under the same name needs no second opening: a run reads its journal again and again."""
+    return tuple(seal.open_in_chunks(io.BytesIO(sealed), name))
+
+
+@lru_cache(maxsize=2000)
+def _array(seal: Seal, sealed: bytes, name: str) -> Ints:
+    return np.load(io.BytesIO(b"".join(_opened(seal, sealed, name))))
 
 
 @contextmanager
@@ -187,5 +213,6 @@ class _FusedStaging(Staging):
         return _FusedPlace(self._root, self.seal, super().rejects(key).scope, self._fuse)
 
 
+@lru_cache(maxsize=8)
 def fused_staging(root: Path, key: bytes, fuse: Fuse, *, environment: str, fid: str) -> Staging:
     return _FusedStaging(root, key, fuse, environment=environment, fid=fid)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import httpx
@@ -39,6 +39,7 @@ from tests.simulator.identifiers import make_synthetic, text_of
 
 KEY = bytes(range(32))
 RATE = 250.0
+_staging = lru_cache(maxsize=8)(Staging)
 
 
 class SimulatedMail:
@@ -159,7 +160,7 @@ class Institution:
     @property
     def state(self) -> Place:
         """The state folder as it lies there, for looking at it: nothing strikes."""
-        return Staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION).state
+        return _staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION).state
 
     # the certificate's life
 

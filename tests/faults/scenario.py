@@ -25,12 +25,13 @@ STORIES = ("first", "first", "first", "periodic", "periodic", "periodic", "backf
 DAGS = {"first": "kfr_initial_load", "periodic": "kfr_periodic_load", "reconcile": "kfr_reconcile"}
 FEWEST = 6  # customers that stay: a list without any authorises no removal, and a person decides
 CLEARS = 8  # how often a person helps, before we say that a load does not converge
-THROUGH_HTTPX = 0.1  # of the runs; the others use a thin client before the same transport
-ON_DISK = 0.08  # of the runs; the others' state lies in memory, which is quicker
+THROUGH_HTTPX = 0.04  # of the runs; the others use a thin client before the same transport
+ON_DISK = 0.04  # of the runs; the others' state lies in memory, which is quicker
 FEW = 2  # witnesses besides the last; everyone is looked up then, since a sample may miss a miss
 FEW_WITNESSES = (
     0.5  # of the runs; else small files would be proven row by row, and no miss left for the sample
 )
+MIRROR_LOST = 0.06  # of the runs: before the next day's load a disk is restored without it
 WRONG_WORLD = 0.01  # of the runs: synthetic numbers in a warehouse that is loaded to production
 
 
@@ -156,6 +157,10 @@ class _Scenario:
     def _next_day(self) -> None:
         """Without a fault the next day's load is green, and all is as it should be."""
         self.year.sleep_until(self.year.today + timedelta(days=1), time(4))
+        if self.rng.random() < MIRROR_LOST and self.institution.state.exists("mirrored"):
+            self._change()
+            self.year.lose_mirror()
+            self.result.struck["mirror lost", "state"] += 1
         self._until_green(self._play_of("periodic"), quiet=True)
 
     def _wrong_world(self) -> None:
@@ -241,6 +246,8 @@ class _Scenario:
         return "shrunk" not in asked_for or sum(plan.fates.values()) > 0.8 * len(begun)
 
     def _go_on(self, play: Play) -> Play:
+        if any("mirror is lost" in error for error in play.errors[-1:]):
+            return self._play_of("reconcile")
         if play.run.dry_run or play.asks_for_mail or self.rng.random() < 0.6:
             play.clear()
             return play

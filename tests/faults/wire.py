@@ -6,6 +6,7 @@ code, answers, errors and time-outs are the real ones; some of the runs, and all
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -49,13 +50,13 @@ class Front:
         self._simulator = simulator
 
     def handle_request(self, request: Request) -> Response:
-        parts = urlsplit(request.url)
+        origin, path, query = _split(request.url)
         answer = self._simulator.handle(
             Wire(
                 method=request.method,
-                origin=f"{parts.scheme}://{parts.netloc}",
-                path=parts.path,
-                query=parts.query,
+                origin=origin,
+                path=path,
+                query=query,
                 headers={name.lower(): value for name, value in request.headers.items()},
                 body=request.read(),
             )
@@ -77,6 +78,16 @@ class Front:
         return Response(answer)
 
 
+@lru_cache
+def _split(url: str) -> tuple[str, str, str]:
+    """Origin, path and query: those of a run's look-ups are a handful."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}", parts.path, parts.query
+
+
+_encode = lru_cache(urlencode)
+
+
 class ThinClient:
     """What `RegisterClient` calls of an `httpx.Client`."""
 
@@ -92,7 +103,9 @@ class ThinClient:
         headers: dict[str, str],
         content: Sequence[bytes] | None,
     ) -> Request:
-        return Request(method, f"{url}?{urlencode(params)}" if params else url, headers, content or ())
+        if params:
+            url = f"{url}?{_encode(tuple(params.items()))}"
+        return Request(method, url, headers, content or ())
 
     def send(self, request: Request) -> Response:
         return self._transport.handle_request(request)

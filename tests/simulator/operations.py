@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import lru_cache
 from urllib.parse import parse_qs
 
 from tests.simulator.batch_file import RELATIONSHIP_TYPE, read_request
@@ -202,6 +203,7 @@ def _read_customer_id(headers: Mapping[str, str], operation: str) -> int:
     return int(text)
 
 
+@lru_cache
 def _read_window(query: str, today: int) -> tuple[int, int]:
     """The days asked about, as ordinals, both included; what is not given is today."""
     fields = parse_qs(query, keep_blank_values=True)

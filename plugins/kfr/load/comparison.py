@@ -114,6 +114,9 @@ def take_over(world: World, held: Mirror) -> Mirror:
     if world.run.dry_run:
         proven, possible = mirror.corrected(held, present=present, absent=absent)
         return Mirror(version=held.version, proven=proven, possible=possible)
+    lease.check(
+        world
+    )  # looking up takes its time: another run may have moved the mirror and removed customers
     after = mirror.correct(world, held, present=present, absent=absent)
     world.place.delete(f"{NAME}.json")
     return after

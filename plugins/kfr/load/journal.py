@@ -71,6 +71,7 @@ class Send:
     proven_at: float | None = None
     missing_until: float | None = None  # when a witness was last seen to be missing
     closed_because: str | None = None  # a person's reason
+    verified: bool = False  # a sample of its rows was looked up, and what was missing is known
 
     @property
     def name(self) -> str:

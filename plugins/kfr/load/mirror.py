@@ -87,11 +87,11 @@ def record(world: World) -> Mirror:
         rows = rows[
             ~among(rows, filed_again)
         ]  # their customers are there; which start is, only a look-up says
-        missing = distinct(_missing(world, send.file))
+        unfound = distinct(missing(world, send.file))
         if send.proven_at is not None:
             # Who was counted as missing is not proven, also if an earlier record took them for loaded.
-            proven = put(take(proven, ids_of(missing)), rows[~among(rows, missing)])
-            possible = put(possible, missing)
+            proven = put(take(proven, ids_of(unfound)), rows[~among(rows, unfound)])
+            possible = put(possible, unfound)
         else:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there
                 proven = take(proven, np.array([w.customer_id for w in send.witnesses], np.int64))
@@ -111,6 +111,8 @@ def record(world: World) -> Mirror:
     for send in sends:
         if send.run == world.run.key or is_open(send, plans.get(send.name), now):
             continue
+        if send.proven_at is not None and not send.verified:
+            continue  # the next plan looks a sample of it up
         if not (send.loads and send.proven_at is None and send.day == today):  # `removal` looks for those
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
@@ -212,6 +214,17 @@ def put(population: Ints, rows: Ints) -> Ints:
     return union(take(population, ids_of(rows)), rows)
 
 
+def missing(world: World, file: str) -> Ints:
+    """The rows of a file, proven as a whole, that look-ups did not find."""
+    name = f"missing/{file[:40]}"
+    return world.state.read_array(name) if world.state.exists(name) else NOTHING
+
+
+def keep_out(world: World, file: str, rows: Ints) -> None:
+    """Let the mirror not take `rows` over from a file: it may be proven as a whole and still lack them."""
+    world.state.write_array(f"missing/{file[:40]}", rows)
+
+
 def take(population: Ints, ids: Ints) -> Ints:
     """The population without the customers `ids`."""
     if ids.size == 0 or population.size == 0:
@@ -235,11 +248,6 @@ def _pointer(state: Place) -> dict[str, Any]:
     except (StateMissing, StateDamaged):
         return {}
     return pointer
-
-
-def _missing(world: World, file: str) -> Ints:
-    name = f"missing/{file[:40]}"
-    return world.state.read_array(name) if world.state.exists(name) else NOTHING
 
 
 def _close_other_runs(world: World, queue: RemovalQueue) -> None:

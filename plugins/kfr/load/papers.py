@@ -7,10 +7,11 @@ one; the English one stands beside it in the preview.
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, StrictUndefined, Template, TemplateError
 
 from kfr.clock import OSLO
 from kfr.load.world import Attachment
@@ -74,17 +75,22 @@ def write_mail(
 
 def fill_in(template: str, name: str, values: dict[str, Any]) -> str:
     """Render a Jinja template of plain text; ConfigurationError names it and what it may use."""
+    try:
+        return _compiled(template).render(values)
+    except TemplateError as error:
+        raise ConfigurationError(
+            f"{name} cannot be filled in ({type(error).__name__}: {error}); it may use {', '.join(values)}"
+        ) from None
+
+
+@lru_cache
+def _compiled(template: str) -> Template:
     environment = Environment(
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 - plain text
         keep_trailing_newline=True,
     )
-    try:
-        return environment.from_string(template).render(values)
-    except TemplateError as error:
-        raise ConfigurationError(
-            f"{name} cannot be filled in ({type(error).__name__}: {error}); it may use {', '.join(values)}"
-        ) from None
+    return environment.from_string(template)
 
 
 def preview(norwegian: Mail, english: Mail, to: str) -> str:

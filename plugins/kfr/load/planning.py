@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import comparison, extract, lease, mirror, refusals, watermark
+from kfr.load import comparison, extract, lease, mirror, refusals, strata, watermark
 from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
 from kfr.load.mirror import Mirror
@@ -141,6 +141,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     if stops := [f for f in findings if f.severity is Severity.STOPS]:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
+        lease.check(world)
         mirror.welcome_back(world, ids_of(add))
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(
@@ -263,6 +264,8 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
         held = mirror.read(world)
     else:
         revisit(world)
+        strata.check_unverified(world)
+        lease.check(world)
         held = _without_unsure(world, mirror.record(world), desired)
     asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
     if not asked.size:

@@ -31,7 +31,11 @@ def compare(world: World, *, full: bool, seconds: float) -> bool:
     if _progress(world).get("over") == about:
         return True
     lost = not mirror.is_readable(world)
-    held = mirror.read_or_restart(world) if lost or world.run.dry_run else mirror.record(world)
+    if lost or world.run.dry_run:
+        held = mirror.read_or_restart(world)
+    else:
+        strata.check_unverified(world)
+        held = mirror.record(world)
     if _progress(world).get("sampled") != about:
         sampled = [] if lost else _sample(world, found, held)
         facts = {"sampled": about, "strata": [asdict(s) for s in sampled]}

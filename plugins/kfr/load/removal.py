@@ -68,6 +68,7 @@ def remove_ended(world: World) -> Removals:
     :raises SendsOpen: a file may still be loading; `retry_after` says for how long.
     :raises ExtractUnfit: the extract is not fit to remove anyone by.
     :raises ProofContradicted: 404 for a customer who was proven; the file is open again, the removal kept.
+    :raises Fatal: 404 for customers who were proven by files that are closed long since; the others are removed.
     """
     planning.require_approved(world)
     lease.check(world)
@@ -87,7 +88,7 @@ def remove_ended(world: World) -> Removals:
     world.place.write_array(DUE, due)
     _enqueue(world, queue, due, tomorrow)
     _require_few(world, due, len(ours))
-    done = _remove(world, queue, due, prior, held=ids_of(held.proven))
+    done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
     vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked, queue.gone())
     result = Removals(
@@ -106,6 +107,14 @@ def remove_ended(world: World) -> Removals:
         )
         + "."
     )
+    if unknown:
+        raise Fatal(
+            f"The register does not know {len(unknown)} of the {result.due} customers to remove, though they were "
+            "proven to be there, by files whose entries are closed long since. Their removals are kept. Run "
+            "kfr_reconcile to see whether more are missing; then clear this task: it takes them for done.",
+            correlation_id=unknown[0].correlation_id,
+            operation=unknown[0].operation,
+        )
     return result
 
 
@@ -262,8 +271,12 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints) -> No
         world.say(f"Removals held back until now: {len(due)}; every file is loaded, they run.")
 
 
-def _remove(world: World, queue: RemovalQueue, due: Ints, prior: set[int], *, held: Ints) -> int:
+def _remove(
+    world: World, queue: RemovalQueue, due: Ints, prior: set[int], *, held: Ints
+) -> tuple[int, list[NotRegistered]]:
+    """Remove one after another; how many answered, and what was answered for those that a person must look at."""
     done, proven = 0, set(common(due, held).tolist())
+    unknown: list[NotRegistered] = []
     for stretch in np.array_split(due, range(STRETCH, len(due), STRETCH)) if due.size else []:
         lease.check(world)
         for customer in stretch.tolist():
@@ -272,36 +285,36 @@ def _remove(world: World, queue: RemovalQueue, due: Ints, prior: set[int], *, he
         left = stretch.tolist()
         try:
             while left:
-                _remove_one(world, queue.entries[left[0]], left[0], left[0] in prior, left[0] in proven)
-                done += 1
+                entry, one = queue.entries[left[0]], left[0]
+                if missing := _remove_one(world, entry, one, one in prior, one in proven):
+                    unknown.append(missing)
+                else:
+                    done += 1
                 left.pop(0)
         finally:
             for customer in left[1:]:  # not called yet: an intention would excuse a 404
                 if customer not in prior:
                     queue.entries[customer].state = Removal.DUE
             queue.write()
-    return done
+    return done, unknown
 
 
-def _remove_one(world: World, entry: Entry, customer: int, intended_before: bool, proven: bool) -> None:
+def _remove_one(
+    world: World, entry: Entry, customer: int, intended_before: bool, proven: bool
+) -> NotRegistered | None:
+    """Remove a customer; the answer if the register does not know them, and no file is left that could prove it."""
     try:
         _delete(world, customer)
     except InvalidIdentifier:
         # A number that it takes for wrong, it does not hold; but if it was proven to, a person must look.
         if proven:
             entry.state = Removal.HELD
-            return
+            return None
     except NotRegistered as missing:
         if proven and not intended_before:
             entry.state = Removal.HELD
             if not _reopen(world, customer):
-                raise Fatal(
-                    "The register does not know a customer who was proven to be there, by a file whose entry is "
-                    "closed long since. The removal is kept. Run kfr_reconcile to see whether more are missing; "
-                    "then clear this task: it takes the removal for done.",
-                    correlation_id=missing.correlation_id,
-                    operation=missing.operation,
-                ) from None
+                return missing
             raise ProofContradicted(
                 "The register does not know a customer who was proven to be there. The file is open again, "
                 "the removal is kept, and no removal leaves until it is settled.",
@@ -309,6 +322,7 @@ def _remove_one(world: World, entry: Entry, customer: int, intended_before: bool
                 operation=missing.operation,
             ) from None
     entry.state, entry.day = Removal.REMOVED, day_number(oslo_today(world.clock))
+    return None
 
 
 def _delete(world: World, customer: int) -> None:

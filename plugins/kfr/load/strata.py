@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import mirror
+from kfr.load import lease, mirror
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
+from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
@@ -66,6 +67,42 @@ def missing(world: World, rows: Ints, looked_up: Ints) -> list[int]:
     if wrong and not finds_known(world, mirror.take(rows, ids_of(np.array(wrong, np.int64)))):
         raise LookUpsUnreliable("The register finds nobody of this stratum: nothing is shown by it.")
     return wrong
+
+
+def check_unverified(world: World) -> None:
+    """Look a sample up of files whose witnesses were found and whose run ended before it looked at more.
+
+    Witnesses are few, so a file of which only a part was loaded can have all of them. A miss takes the whole file
+    out of the mirror: who is in it is looked up or sent again, and counted by the load that does it.
+
+    :raises LookUpsUnreliable: nobody is found, not even one who is known to be there.
+    """
+    journal = world.journal
+    unverified = {s.file: s for s in journal.sends() if s.proven_at is not None and not s.verified}
+    for file, send in unverified.items():
+        changed = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
+        known = np.concatenate([RemovalQueue.read(world.state).gone(), *map(ids_of, changed)])
+        rows = mirror.take(np.sort(journal.rows(send)), np.concatenate([known, mirror.missing(world, file)]))
+        looked_up = sample(world, rows, send.label).tolist()
+        wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
+        lease.check(world)  # looking up takes its time: another run may have changed what is there
+        if wrong:
+            held = mirror.read(world).proven
+            if not finds_known(world, mirror.take(held, ids_of(rows))):
+                raise LookUpsUnreliable("The register finds nobody: nothing is shown by it. Try again later.")
+            mirror.keep_out(world, file, journal.rows(send))
+        world.say(
+            f"File {send.label} of {send.run} was loaded and never verified: {len(wrong)} of {len(looked_up):,} "
+            f"sampled rows are wrong{', so all of it is sent or looked up again' if wrong else ''}."
+        )
+        record_verified(world, file)
+
+
+def record_verified(world: World, *files: str) -> None:
+    """Record that a sample of files was looked up, and what was missing kept out of the mirror; all by default."""
+    for send in world.journal.sends():
+        if send.proven_at is not None and not send.verified and (send.file in files or not files):
+            world.journal.put(replace(send, verified=True))
 
 
 def is_right(world: World, row: int) -> bool:

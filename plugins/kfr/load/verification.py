@@ -52,17 +52,19 @@ def verify(world: World) -> Proof:
     lease.check(world)
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     removed = RemovalQueue.read(world.state).gone()
-    strata = [_file(world, label, removed) for label in labels]
-    strata += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
+    shown = [_file(world, label, removed) for label in labels]
+    shown += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
     proof = Proof(
-        strata=strata,
-        look_ups=sum(s.sampled for s in strata),
-        misses=sum(s.misses + s.repaired for s in strata),
+        strata=shown,
+        look_ups=sum(s.sampled for s in shown),
+        misses=sum(s.misses + s.repaired for s in shown),
         holds=len(mirror.record(world).proven),
     )
+    lease.check(world)
+    strata.record_verified(world)
     world.place.write_json("proof.json", asdict(proof))
     world.say(_sentence(proof))
-    wrong = {s.name: s.misses for s in strata if s.misses}
+    wrong = {s.name: s.misses for s in shown if s.misses}
     held = len(removal.outstanding(world))
     if wrong or held:
         raise NotEqual(
@@ -205,7 +207,7 @@ def _keep_out_of_the_mirror(world: World, label: str, wrong: Ints) -> None:
     """A file that is proven as a whole may still lack rows: the mirror must not take them over."""
     pieces, _ = upload.leaves(world, world.place.read_array(f"files/{label}"))
     for piece in pieces:
-        world.state.write_array(f"missing/{piece.fingerprint[:40]}", np.intersect1d(piece.rows, wrong))
+        mirror.keep_out(world, piece.fingerprint, np.intersect1d(piece.rows, wrong))
 
 
 def _sentence(proof: Proof) -> str:

@@ -263,3 +263,23 @@ def test_what_was_seen_before_another_run_wrote_is_looked_up_again(loaded):
     before = looked_up(loaded)
     assert comparison.look_up(loaded.world, asked, held)
     assert looked_up(loaded) > before
+
+
+def test_a_worker_that_was_overtaken_takes_nothing_over_of_what_it_saw(loaded):
+    """Whom the other run has removed meanwhile it saw present: they would be due again, and then held."""
+    ended = customers_of(loaded)[:3]
+    lease.release(loaded.world)
+    slow = loaded.next()
+    slow.plan(first_load=False)
+    held = mirror.read(slow.world)
+    comparison.look_up(slow.world, ended, held)
+    lease.release(slow.world)
+    loaded.end(ended.tolist())
+    other = loaded.next()
+    other.run_through()
+    removed = RemovalQueue.read(other.world.state).entries
+    with pytest.raises(lease.LeaseLost):
+        comparison.take_over(slow.world, held)
+    assert RemovalQueue.read(other.world.state).entries == removed
+    assert {entry.state for entry in removed.values()} <= {Removal.REMOVED, Removal.GONE}
+    assert len(removed) == 3

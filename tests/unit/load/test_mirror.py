@@ -201,13 +201,14 @@ def test_a_crash_at_any_touch_of_the_very_first_recording_loses_nothing(folder):
 
 
 def test_closed_sends_of_other_runs_are_archived_and_this_run_s_own_stay(began):
-    sent(began, [5], proven_at=1.0, run="another-run")
-    sent(began, [6], proven_at=1.0, run=began.run.key)
+    sent(began, [5], proven_at=1.0, verified=True, run="another-run")
+    sent(began, [6], proven_at=1.0, verified=True, run=began.run.key)
     sent(began, [7], witnesses=(Witness(customer_id=7),), run="another-run")  # open
+    sent(began, [8], proven_at=1.0, run="another-run")  # its witnesses were found, and nobody looked at more
     began.institution.clock.advance(3600)
     mirror.record(began.world)
-    assert {s.file for s in began.sends} == {file_of(6), file_of(7)}
-    assert began.proven == [5, 6]
+    assert {s.file for s in began.sends} == {file_of(6), file_of(7), file_of(8)}
+    assert began.proven == [5, 6, 8]
 
 
 def test_old_versions_are_kept_for_a_while_and_then_dropped(began):

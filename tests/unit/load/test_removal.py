@@ -335,6 +335,23 @@ def test_a_held_removal_is_sent_again_by_the_next_load_and_a_404_is_then_done(lo
     assert missing not in load.proven
 
 
+def test_all_whom_the_register_does_not_know_are_held_at_once_and_the_others_are_removed(loaded):
+    """Else a person would have to clear once for each of them."""
+    missing, others = customers_of(loaded)[10:13], customers_of(loaded)[20:22]
+    loaded.finish()
+    lease.release(loaded.world)
+    for customer in missing:
+        loaded.institution.simulator.plant_defect("missing", customer)
+    loaded.end([*missing, *others])
+    load = loaded.next()
+    load.plan(first_load=False)
+    load.close_additions()
+    with pytest.raises(Fatal, match="does not know 3 of the 5 customers to remove"):
+        remove_ended(load.world)
+    assert states(load) == dict.fromkeys(missing, Removal.HELD) | dict.fromkeys(others, Removal.REMOVED)
+    assert remove_ended(load.world).removed == 3  # a person has looked, and cleared
+
+
 def test_the_words_of_removing_name_no_customer(loaded):
     ended = customers_of(loaded)[:3]
     loaded.end(ended)
