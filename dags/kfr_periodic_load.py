@@ -67,7 +67,6 @@ def kfr_periodic_load(institution: Institution) -> None:
         task_id="record_mirror",
         verified_by="verify_register",
         outlets=[Asset(name=institution.asset_name, uri=institution.asset_uri)],
-        retries=0,
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
