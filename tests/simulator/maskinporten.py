@@ -23,6 +23,9 @@ TOKEN_SECONDS = 120
 ASSERTION_SECONDS = 120
 CLOCK_SECONDS = 10  # how far `iat` may lie from our clock
 
+METADATA = ".well-known/oauth-authorization-server"
+METHODS = {"token": "POST", METADATA: "GET"}
+
 HASHES = {"RS256": hashes.SHA256(), "RS384": hashes.SHA384(), "RS512": hashes.SHA512()}
 REQUIRED_CLAIMS = {"aud", "iss", "iat", "exp", "jti", "scope"}
 OPTIONAL_CLAIMS = {"consumer_org", "resource"}
@@ -77,12 +80,13 @@ class Maskinporten:
 
     def serve(self, request: Request, path: str, at: datetime) -> Answer:
         """Answer a request for a path below the issuer."""
-        if path == ".well-known/oauth-authorization-server" and request.method == "GET":
-            return Answer(status=200, body=encode(self._metadata()))
-        if path != "token":
+        allowed = METHODS.get(path)
+        if allowed is None:
             return gateway_page(404)
-        if request.method != "POST":
-            return gateway_page(405)
+        if request.method != allowed:
+            return gateway_page(405, [allowed])
+        if path == METADATA:
+            return Answer(status=200, body=encode(self._metadata()))
         try:
             return self._give_token(request, at)
         except (TurnedDown, Untrusted) as refusal:
@@ -115,13 +119,15 @@ class Maskinporten:
         return Answer(status=200, body=encode(body))
 
     def _holder(self, header: Mapping[str, Any], at: datetime) -> Holder:
-        if header.get("alg") not in HASHES:
+        if header.get("alg") not in [
+            *HASHES
+        ]:  # a list: what was sent may be one itself, and has no hash then
             raise TurnedDown("MP-124", "alg is RS256, RS384 or RS512")
         if set(header) - HEADER_FIELDS or ("x5c" in header) == ("kid" in header):
             raise TurnedDown("MP-123", "the header names the key by x5c or by kid, and nothing else")
         if "x5c" in header:
             return self.authority.holder(header["x5c"], at)
-        if header["kid"] not in self.registered_keys:
+        if header["kid"] not in [*self.registered_keys]:
             raise TurnedDown("MP-124", "no key is registered under this kid")
         return self.registered_keys[header["kid"]]
 

@@ -126,12 +126,17 @@ def test_other_paths_are_the_gateways_business(caller, path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("PUT", "/relationshipType/DSOPBANK"), ("GET", "/batch"), ("POST", "/"), ("DELETE", "/")],
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/relationshipType/DSOPBANK", "POST, DELETE"),
+        ("GET", "/batch", "POST"),
+        ("POST", "/", "GET"),
+        ("DELETE", "/", "GET"),
+    ],
 )
-def test_a_method_that_a_path_does_not_have_is_not_allowed(caller, method, path):
+def test_a_method_that_a_path_does_not_have_is_not_allowed(caller, method, path, allowed):
     answer = caller.http.request(method, f"{caller.institution}{path}", headers=caller.headers(ORGANISATION))
-    assert answer.status_code == 405
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
 
 
 def test_a_host_that_is_not_played_is_not_there(caller):
