@@ -5,6 +5,8 @@
 #   make lint                            ruff, mypy, import-linter
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
+#   make fuzz [SECONDS=60] [ONLY=…]      hostile input, guided by coverage (atheris), so long for each property
+#   make audit                           known weaknesses of what requirements.lock names (pip-audit)
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
@@ -17,6 +19,8 @@ N ?= 200
 SEED ?= 1
 CONN ?= kfr_warehouse
 PROCESSES ?= 1
+SECONDS ?= 60
+ONLY ?=
 VERBOSE ?=
 PORT ?= 8080
 DEFECT ?=
@@ -31,11 +35,12 @@ UV := $(VENV)/bin/uv
 VENV_READY := $(VENV)/.uv-$(UV_VERSION)
 PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
+ATHERIS := .fuzz/atheris-3.0.0
 PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults fuzz kills ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +65,9 @@ bench: setup $(PEERS_READY)
 faults: setup
 	@$(RUN) -m tests.faults --runs $(N) --from-seed $(SEED) --processes $(PROCESSES) $(if $(VERBOSE),--verbose)
 
+fuzz: setup $(ATHERIS)
+	@PYTHONPATH=$(ATHERIS) $(RUN) -m tests.fuzz --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
 kills: setup
 	@KFR_LONG=1 $(RUN) -m pytest -s tests/system/test_kills.py $(TEST_ARGS)
 
@@ -83,7 +91,7 @@ lock: $(VENV_READY)
 		--all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .fuzz dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Each step leaves a file, so that a second `make` has nothing to do. The package itself is installed last: `uv pip
 # sync` removes what the lock does not name (it leaves pip and uv, as they came with the environment).
@@ -98,6 +106,11 @@ $(PEERS_READY): bench/peers.txt $(VENV_READY)
 	@$(UV) venv --quiet --clear --python $(RUN) $(PEERS) && \
 		$(UV) pip install --quiet --python $(PEERS)/bin/python -r bench/peers.txt || rm -rf $(PEERS)
 	@touch $@
+
+# Apart from what the lock names: there is no wheel of it for every platform and Python.
+$(ATHERIS): | $(VENV_READY)
+	@$(UV) pip install --quiet --python $(RUN) --target $@ atheris==$(@:.fuzz/atheris-%=%) || { \
+		echo "atheris does not install here: 'pytest tests/fuzz' runs the same properties without it." >&2; exit 1; }
 
 $(PACKAGES_READY): $(VENV_READY) requirements.lock
 	@echo "Installing what requirements.lock names"
