@@ -40,7 +40,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults fuzz kills ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint audit bench faults fuzz kills ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +58,9 @@ lint: setup
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
+
+audit: setup
+	@$(RUN) -m tests.audit
 
 bench: setup $(PEERS_READY)
 	@$(RUN) -m bench $(BENCH_ARGS)

@@ -1,7 +1,7 @@
 """Run each property of hostile input under atheris, guided by coverage: `python -m tests.fuzz --seconds 60`.
 
 What was tried lies in `.fuzz/`, by property, and is built upon by the next run. What breaks a property is kept by
-hypothesis, so that `pytest tests/fuzz` then repeats it in its smallest form.
+hypothesis, so that `make test TEST_ARGS=tests/fuzz` then repeats it in its smallest form.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
     failed = [name for name in names if not run_apart(name, options.seconds)]
     print(f"{len(names) - len(failed)} of {len(names)} properties held")
     if failed:
-        print("Run `pytest tests/fuzz` to see in the smallest form what broke the others.")
+        print("Run `make test TEST_ARGS=tests/fuzz` to see in the smallest form what broke the others.")
     return 1 if failed else 0
 
 
