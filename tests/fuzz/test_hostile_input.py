@@ -166,7 +166,8 @@ LEAVES = st.one_of(
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5)
 )
-BODIES = VALUES.map(json.dumps).map(str.encode) | st.binary(max_size=60) | st.just(b"[" * 5_000)
+OBJECTS = st.fixed_dictionaries({}, optional=dict.fromkeys([*OF_THE_REGISTER, *OF_MASKINPORTEN], VALUES))
+BODIES = (OBJECTS | VALUES).map(json.dumps).map(str.encode) | st.binary(max_size=60) | st.just(b"[" * 5_000)
 TIMES = st.sampled_from(
     ["9" * 400, "86400", "Mon, 23 Nov 2026 09:02:00 GMT", "Fri, 31 Dec 9999 23:59:59 -9999"]
 )
