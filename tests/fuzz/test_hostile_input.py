@@ -151,6 +151,9 @@ NAMES = st.sampled_from([*OF_THE_REGISTER, *OF_MASKINPORTEN])
 CODES = st.sampled_from(
     ["KFR-001", "KFR-005", "KFR-008", "ERR-002", "ERR-003", "KFR-007", "MP-012", "MP-121"]
 )
+PERSONAL = st.sampled_from(
+    [PERSON, int(PERSON), f"KFR-005 {PERSON}", f"https://x/{PERSON}/MP-121", f"invalid_{PERSON}"]
+)
 LEAVES = st.one_of(
     st.none(),
     st.booleans(),
@@ -159,14 +162,14 @@ LEAVES = st.one_of(
     st.floats(),
     st.text(max_size=12),
     CODES,
-    st.sampled_from(
-        [PERSON, int(PERSON), f"KFR-005 {PERSON}", f"https://x/{PERSON}/MP-121", f"invalid_{PERSON}"]
-    ),
+    PERSONAL,
 )
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5)
 )
-OBJECTS = st.fixed_dictionaries({}, optional=dict.fromkeys([*OF_THE_REGISTER, *OF_MASKINPORTEN], VALUES))
+OBJECTS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys([*OF_THE_REGISTER, *OF_MASKINPORTEN], PERSONAL | VALUES)
+)
 BODIES = (OBJECTS | VALUES).map(json.dumps).map(str.encode) | st.binary(max_size=60) | st.just(b"[" * 5_000)
 TIMES = st.sampled_from(
     ["9" * 400, "86400", "Mon, 23 Nov 2026 09:02:00 GMT", "Fri, 31 Dec 9999 23:59:59 -9999"]
