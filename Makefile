@@ -8,6 +8,7 @@
 #   make ui                              Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
+#   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
@@ -34,7 +35,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk mutants check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -73,6 +74,12 @@ browser: setup
 
 walk: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)
+
+# mutmut looks for a package in src/, so it gets a copy that has it there. It says which mutants no test has seen.
+mutants: setup
+	@rm -rf .mutants && mkdir .mutants
+	@cp -r plugins .mutants/src && cp -r tests include pyproject.toml README.md .mutants
+	@cd .mutants && ../$(VENV)/bin/mutmut run --max-children $(PROCESSES) > run.log && ../$(VENV)/bin/mutmut results
 
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
