@@ -5,7 +5,7 @@
 #   make lint                            ruff, mypy, import-linter
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
-#   make ui                              Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
+#   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
 #   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
@@ -19,6 +19,7 @@ SEED ?= 1
 CONN ?= kfr_warehouse
 PROCESSES ?= 1
 VERBOSE ?=
+PORT ?= 8080
 DEFECT ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
@@ -64,7 +65,7 @@ kills: setup
 	@KFR_LONG=1 $(RUN) -m pytest -s tests/system/test_kills.py $(TEST_ARGS)
 
 ui: setup
-	@$(RUN) -m tests.system.ui
+	@$(RUN) -m tests.system.ui --port $(PORT)
 
 ui-stop:
 	@$(RUN) -m tests.system.ui --stop

@@ -5,7 +5,8 @@ Onboarding tasks **D-3** and **D-4**: every active customer relationship of the 
 file; those who arrive meanwhile go one by one; those who leave meanwhile are removed, but only after every file is
 proven to be loaded; a sample proves the result; then Bits is told.
 
-Trigger it with `dry_run` first: it plans, forecasts and sends nothing. See `docs/runbook.md`.
+Trigger it with `dry_run` first: it plans, forecasts and sends nothing. See
+[the runbook](kfr/docs/runbook.md#the-first-load).
 """
 
 from pathlib import Path
@@ -61,7 +62,6 @@ def kfr_initial_load(institution: Institution) -> None:
         task_id="record_mirror",
         verified_by="verify_register",
         outlets=[Asset(name=institution.asset_name, uri=institution.asset_uri)],
-        retries=0,
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)

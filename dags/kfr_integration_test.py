@@ -5,7 +5,8 @@ Onboarding tasks **C-2** and **C-3**: every case of `include/integration_cases.y
 test, whoever was registered is removed again, and the report goes to Bits once a person has approved the mail.
 Refuses production.
 
-Trigger it with `dry_run` first: it lists the cases and sends nothing. See `docs/onboarding.md`.
+Trigger it with `dry_run` first: it lists the cases and sends nothing. See
+[the way in](kfr/docs/onboarding.md).
 """
 
 from pathlib import Path

@@ -6,7 +6,8 @@ who is new is added, who has ended is removed once everything is proven to be lo
 again. A day without changes takes seconds.
 
 **Backfill** any days, in any order, as often as you like: each run looks up in the register itself whoever changed in
-its days, folds all their agreements to their state *now*, and repairs what differs. See `docs/runbook.md`.
+its days, folds all their agreements to their state *now*, and repairs what differs. See [the
+runbook](kfr/docs/runbook.md#every-day-kfr_periodic_load).
 
 What can go wrong: a guard asks a person (many removals, a shrunken extract, many refused rows); another load holds
 the register, and this one waits; a file does not load in time, and its retry goes on where it was.
@@ -66,7 +67,6 @@ def kfr_periodic_load(institution: Institution) -> None:
         task_id="record_mirror",
         verified_by="verify_register",
         outlets=[Asset(name=institution.asset_name, uri=institution.asset_uri)],
-        retries=0,
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)

@@ -4,6 +4,7 @@
 Onboarding tasks **A-3** to **A-7** and **B-1**: one task a check, in parallel, each green with what it found or
 failed with the remedy. Runs weekly: certificates end, firewalls close, columns are renamed. The report goes to the
 technical contact of the institution's file. Nothing is written to the register.
+See [the way in](kfr/docs/onboarding.md).
 """
 
 from pathlib import Path

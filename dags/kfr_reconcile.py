@@ -8,6 +8,7 @@ checkpoint, with progress and a forecast (a million take 14 hours at 20 a second
 same steps as in the periodic load.
 
 **A mirror that is lost or damaged** is made anew here. With `dry_run` the plan is made and nothing is sent.
+See [the runbook](kfr/docs/runbook.md#every-week-kfr_reconcile).
 
 It cannot find whom neither the warehouse nor the mirror knows: the register lists nobody.
 """
@@ -67,7 +68,6 @@ def kfr_reconcile(institution: Institution) -> None:
         task_id="record_mirror",
         verified_by="verify_register",
         outlets=[Asset(name=institution.asset_name, uri=institution.asset_uri)],
-        retries=0,
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)

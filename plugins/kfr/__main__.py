@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import re
 import sys
 from collections import Counter
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Read the arguments and do what they say."""
     options = _parse()
+    # Without this word of Airflow's own a process that is no task finds no connection but those of its environment.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     if options.command == "verify-report":
         verify_report(options.report)
     elif options.command == "check-sql":

@@ -30,10 +30,13 @@ def test_twelve_files_that_fail_three_times_each_are_one_alert_and_one_recovery(
     assert len(failed) == FILES
     assert len(bank.sent("file_accepted")) == FILES * TRIES
     (told,) = alerts(bank)
-    assert " ".join(told.subject.split()).startswith("[KFR, act now] kfr_initial_load waits for a file")
+    assert " ".join(told.subject.split()).startswith(
+        "[KFR, can wait until morning] kfr_initial_load waits for a file"
+    )
     for part in (
         "For the register this means: no load has been proven yet",
-        "What to do: look at the page. While the file is tried again by itself, nothing.",
+        "How urgent: this can wait until the morning.",
+        "What to do: nothing at night: the file is tried again by itself",
         "docs/runbook.md#a-send-that-never-loads",
         "/tasks/upload_batch_file/mapped/",
         "/plugin/kfr-run",

@@ -120,7 +120,7 @@ def test_a_plan_with_no_file_comes_to_removal_and_a_failure_comes_to_the_mirror(
 def test_every_task_is_tried_again_but_those_for_which_that_is_wrong(read):
     assert set(read["retries"].values()) == {0, 5}
     once = {task for task, retries in read["retries"].items() if retries == 0}
-    assert once == {"check_readiness", "record_mirror"}
+    assert once == {"check_readiness"}
 
 
 def test_reading_the_dag_loads_nothing_heavy_and_asks_nobody(read):

@@ -113,7 +113,7 @@ class Play:
             self.institution.verified |= first and self.states["verify_register"] == "success"
             if first:
                 self._simple("send_confirmation", ["verify_register"], confirmation.send_confirmation)
-        self._try("record_mirror", self._record, retries=0)
+        self._try("record_mirror", self._record)
         self._try("release_register", lease.release)
         if self.states["record_mirror"] == "success" and not (first and self._failed("send_confirmation")):
             self._try("remove_staged_files", lambda w: w.place.remove_all())
@@ -241,9 +241,9 @@ class Play:
         else:
             self._try(task, step)
 
-    def _try(self, task: str, step: Callable[[World], Any], retries: int = RETRIES) -> None:
+    def _try(self, task: str, step: Callable[[World], Any]) -> None:
         wait = 0.0
-        for attempt in range(retries + 1):
+        for attempt in range(RETRIES + 1):
             self.institution.clock.sleep(wait)
             self.on_task(task)
             try:

@@ -19,6 +19,7 @@ ROUTES = (
     "/kfr/",
     "/kfr/guide",
     "/kfr/run",
+    "/kfr/docs/{name}",
     "/kfr/report",
     "/kfr/report.json",
     "/kfr/report.sig",

@@ -1,7 +1,9 @@
 """`make ui` brings everything up, says where it is, and leaves nothing behind."""
 
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,38 @@ def test_every_page_of_the_stand_in_that_is_named_answers(ui):
     pages = re.findall(r"http\S+/simulator/\w+", ui[1])
     assert len(pages) == 4
     assert {httpx.get(page, trust_env=False).status_code for page in pages} == {200}
+
+
+def test_the_printed_line_calls_the_package_s_commands_against_this_airflow(ui):
+    (line,) = re.findall(r"\(\. .*-m kfr .*\)", ui[1])
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    done = subprocess.run(line, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "sends/" not in done.stdout  # no file is under way
+
+
+def test_the_runbook_that_is_named_opens_at_its_sections_behind_the_login(ui, api):
+    (page,) = re.findall(r"^The runbook: (\S+)", ui[1], flags=re.MULTILINE)
+    assert httpx.get(page, trust_env=False).status_code == 401
+    browser = {"Sec-Fetch-Dest": "document"}
+    asked = httpx.get(page, headers=browser, trust_env=False, follow_redirects=True)
+    assert asked.url.path == "/auth/login"
+    assert asked.url.params["next"] == page
+    api.call("GET", "/pools")  # logs in
+    shown = httpx.get(page, headers=api._http.headers, trust_env=False)
+    assert '<h2 id="a-send-that-never-loads">' in shown.text
+
+
+def test_a_port_that_is_taken_is_said_with_the_remedy(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = [*PROGRAM, "--port", str(port), "--running", str(tmp_path / "running.json")]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert (
+        refused.stderr
+        == f"Port {port} is taken by another program. `make ui PORT={port + 1}` takes another one.\n"
+    )
 
 
 def test_a_second_one_is_refused_while_the_first_runs(ui, running):

@@ -3,10 +3,13 @@
 import argparse
 import json
 import os
+import shlex
 import signal
+import socket
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +34,8 @@ OPTIONS = {  # of Airflow's section [kfr]: what waits minutes on a real load wai
     "lease_seconds": 10,
     "arrivals_seconds": 15,
     "retry_seconds": 10,
+    "retries": 2,
+    "loading_grace": 20,
 }
 
 GUIDE = """
@@ -46,16 +51,24 @@ Airflow is ready: {url}   user {user}   password {password}
   5. The warehouse is yours to change while a load runs (all of it is synthetic):
      psql {warehouse} -c "UPDATE agreements SET ended_on = CURRENT_DATE WHERE ended_on IS NULL AND random() < 0.001"
      Then switch "KFR: periodic load (A-8)" on: its run brings the register up to date. The page KFR shows it all.
-  6. See it fail: the next file is acknowledged and never loaded, an alert goes to on-call, and the runbook says more.
+  6. See it fail. Before a load: the next file is acknowledged and never loaded. After a minute or two an alert goes to
+     on-call; read it among the mails, click on its section of the runbook, and follow it. The second try loads the file.
      curl -X POST {simulator}/simulator/faults -H 'Content-Type: application/json' \\
        -d '{{"kind": "file_dropped", "operation": "register_file", "nth": 1}}'
+     With "times": 12 every try of every file is lost: in some ten minutes the load is red, and has to be cleared.
+     What is still planned to fail: curl {simulator}/simulator/faults; curl -X DELETE on the same address ends it.
+  7. What the runbook does by hand, in another shell, in this folder:
+     (. {env}; {python} -m kfr sends)
 
+The runbook: {url}/kfr/docs/runbook.md
 Ctrl-C, or `make ui-stop` elsewhere, ends everything. Airflow's own logs until then: {logs}
 """
 
 
 @contextmanager
-def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[RealAirflow, str]]:
+def installation(
+    folder: Path, relationships: int, port: int, env_file: Path
+) -> Iterator[tuple[RealAirflow, str]]:
     """Run everything in `folder`; gives the running Airflow and the guide to it."""
     with (
         postgres.running() as server,
@@ -83,6 +96,7 @@ def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[
             lifetime=LIFETIME_SECONDS,
         ) as airflow:
             store(airflow.api, kept)
+            write_env(env_file, airflow.env)
             yield (
                 airflow,
                 GUIDE.format(
@@ -92,8 +106,22 @@ def installation(folder: Path, relationships: int, port: int) -> Iterator[tuple[
                     simulator=stand.url,
                     warehouse=warehouse,
                     logs=airflow.home,
+                    env=shlex.quote(short(env_file)),
+                    python=shlex.quote(short(Path(sys.executable))),
                 ),
             )
+
+
+def write_env(file: Path, env: Mapping[str, str]) -> None:
+    """What a shell needs to reach this Airflow, to be sourced; secrets are in it, and it goes when all ends."""
+    file.touch(mode=0o600)
+    ours = sorted(name for name in env if name.startswith("AIRFLOW"))
+    file.write_text("".join(f"export {name}={shlex.quote(env[name])}\n" for name in ours))
+
+
+def short(path: Path) -> str:
+    """As it is called from the project's folder."""
+    return f"./{path.relative_to(environment.ROOT)}" if path.is_relative_to(environment.ROOT) else str(path)
 
 
 def apart(found: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -126,6 +154,7 @@ def told_in(file: Path) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+        file.with_suffix(".env").unlink(missing_ok=True)
 
 
 def process_of(file: Path) -> psutil.Process | None:
@@ -156,6 +185,18 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
+def require_free(port: int) -> None:
+    """End with the remedy if somebody else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just ended is no hindrance
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise SystemExit(
+                f"Port {port} is taken by another program. `make ui PORT={port + 1}` takes another one."
+            ) from None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.system.ui", description=__doc__)
     parser.add_argument("--relationships", type=int, default=RELATIONSHIPS, help="in the warehouse")
@@ -168,12 +209,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if process_of(options.running):
         raise SystemExit("It runs already; `make ui-stop` ends it.")
+    require_free(options.port)
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job has SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     print("Starting PostgreSQL, the simulator and Airflow: about a minute.", flush=True)
     with tempfile.TemporaryDirectory(prefix="kfr-ui-") as folder, told_in(options.running):
         try:
-            with installation(Path(folder), options.relationships, options.port) as (airflow, guide):
+            env_file = options.running.with_suffix(".env")
+            with installation(Path(folder), options.relationships, options.port, env_file) as (
+                airflow,
+                guide,
+            ):
                 print(guide, flush=True)
                 while True:
                     airflow.check()

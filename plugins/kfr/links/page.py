@@ -34,6 +34,18 @@ def base_url() -> str:
     return str(conf.get("api", "base_url", fallback="/")).rstrip("/")
 
 
+def anchor(heading: str) -> str:
+    """How a heading is linked to in rendered Markdown."""
+    kept = "".join(c for c in heading.lower() if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")
+
+
+def runbook_url(section: str) -> str:
+    """A section of the runbook as the page KFR serves it; its file, where Airflow was not told its own address."""
+    place = f"{base_url()}/kfr/docs/runbook.md" if base_url() else "docs/runbook.md"
+    return f"{place}#{anchor(section)}"
+
+
 def run_url(dag_id: str, run_id: str) -> str:
     return f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}/plugin/kfr-run"
 

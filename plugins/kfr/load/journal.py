@@ -199,26 +199,33 @@ class Journal:
         return [name.removeprefix(f"{what}/") for name in self._state.names(what)]
 
     def drop_singles(self, run: str) -> None:
-        """Archive a run's single additions, by day, once the mirror holds them."""
+        """Archive a run's single additions, by day, once the mirror holds them.
+
+        A run that is cleared comes here once more, and what it sent then counts beside what it had sent before. If a
+        worker dies before the end the day counts too many, never too few: the notice to Bits may go early.
+        """
         packed, states = self.singles(run).T
         for number in np.unique(starts_of(packed)).tolist():
             if day := date_of(number):
                 name, of_day = f"{day.isoformat()}-singles-{run}", starts_of(packed) == number
                 answered = packed[of_day & (states != Single.INTENDED)]
-                self._state.write_array(f"{DELIVERED}/{name}", answered)
-                self._state.write_json(f"history/{name}", {"rows": int(of_day.sum())})
+                self._deliver(name, answered)
+                before = f"history/{name}"
+                sent = int(self._state.read_json(before)["rows"]) if self._state.exists(before) else 0
+                self._state.write_json(before, {"rows": sent + int(of_day.sum())})
         self._state.delete(f"singles/{run}")
 
     def archive_removals(self, run: str, removed: Ints) -> None:
         """Keep for the delivery log whose removal is proven: packed with the day on which it was answered."""
         for number in np.unique(starts_of(removed)).tolist():
             if day := date_of(number):
-                name, rows = (
-                    f"{DELIVERED}/{day.isoformat()}-removals-{run}",
-                    removed[starts_of(removed) == number],
-                )
-                before = [self._state.read_array(name)] if self._state.exists(name) else []
-                self._state.write_array(name, union(*before, rows))  # a run comes here more than once
+                self._deliver(f"{day.isoformat()}-removals-{run}", removed[starts_of(removed) == number])
+
+    def _deliver(self, name: str, rows: Ints) -> None:
+        """Add to what the delivery log has under a name: a run comes here more than once."""
+        kept = f"{DELIVERED}/{name}"
+        before = [self._state.read_array(kept)] if self._state.exists(kept) else []
+        self._state.write_array(kept, union(*before, rows))
 
     def archived(self) -> Iterator[tuple[str, Send | None, Ints]]:
         """The delivery log: the name (it begins with the day), the send if it was one, and its packed rows."""

@@ -4,17 +4,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kfr.clock import Clock, oslo_today
+from kfr.links.page import runbook_url
 from kfr.load import watermark
 from kfr.load.staging import Place
-
-RUNBOOK = "docs/runbook.md"
 
 
 class Severity(StrEnum):
     """Two, so that nobody has to think: get up, or look at it in the morning."""
 
     ACT = "act now"
-    LOOK = "look into it"
+    MORNING = "can wait until morning"
+
+
+URGENCY = {
+    Severity.ACT: "act now, at night too. The register is behind or wrong until a person does something.",
+    Severity.MORNING: "this can wait until the morning. Nothing gets worse or is lost until then.",
+}
 
 
 class Topic(StrEnum):
@@ -42,21 +47,17 @@ class Alert:
     do: str
     section: str  # heading of the runbook
     links: tuple[tuple[str, str], ...] = ()
+    follows: bool = False  # from a failure that was told of: it makes nothing more urgent
 
     def subject(self, institution: str) -> str:
         return f"[KFR, {self.severity}] {self.what.split('. ')[0].rstrip('.')} ({institution})"
 
     def text(self) -> str:
-        parts = [self.what, f"For the register this means: {self.means}", f"What to do: {self.do}"]
-        parts.append(f"Runbook: {RUNBOOK}#{anchor(self.section)}")
+        parts = [self.what, f"How urgent: {URGENCY[self.severity]}"]
+        parts += [f"For the register this means: {self.means}", f"What to do: {self.do}"]
+        parts.append(f'Runbook, section "{self.section}": {runbook_url(self.section)}')
         parts += [f"{name}: {address}" for name, address in self.links]
         return "\n\n".join(parts) + "\n"
-
-
-def anchor(heading: str) -> str:
-    """How a heading is linked to in rendered Markdown."""
-    kept = "".join(c for c in heading.lower() if c.isalnum() or c in " -_")
-    return kept.replace(" ", "-")
 
 
 def standing(state: Place, clock: Clock) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec
 
+from kfr.clock import OSLO
 from kfr.links.page import run_url, task_url
 from kfr.load.planning import Plan
 from kfr.load.removal import WAITING
@@ -16,8 +17,8 @@ from kfr.notifications.ledger import Ledger
 
 MANY_REJECTS = "many_rejects"  # code of the guard
 CERTIFICATE_DAYS = (7, 30, 60)  # told once at each
-CERTIFICATE_ACT_DAYS = 7
 REMOVALS_WAIT_AT_MOST = timedelta(days=1)
+TIME_TO_DECIDE = timedelta(hours=1)
 
 P = ParamSpec("P")
 
@@ -48,7 +49,7 @@ def check_rejects(world: World, plan: Plan) -> None:
         Alert(
             topic=Topic.REJECTS,
             cause="over the limit",
-            severity=Severity.LOOK,
+            severity=Severity.MORNING,
             what=said[0],
             means="customers whose only rows are refused are not registered; no customer with a refused row is "
             "removed. The others are not touched by it.",
@@ -60,18 +61,22 @@ def check_rejects(world: World, plan: Plan) -> None:
 
 
 @quietly
-def ask_for_approval(world: World, plan: dict[str, Any]) -> None:
-    """A plan waits for a person."""
+def ask_for_approval(world: World, plan: dict[str, Any], within: timedelta) -> None:
+    """A plan waits for a person, for so long; whoever sleeps is woken only if the morning is too late."""
+    now = world.clock.now().astimezone(OSLO)
+    until, nine = now + within, now.replace(hour=9, minute=0)
+    morning = nine if now < nine else nine + timedelta(days=1)
     why = "; ".join(f["message"] for f in plan["findings"]) or "the run asked for it."
     url = f"{task_url(world.run.dag_id, world.run.run_id, 'approve_changes')}/required_actions"
     Ledger.of(world).open(
         Alert(
             topic=Topic.APPROVAL,
             cause=plan["fingerprint"],
-            severity=Severity.ACT,
+            severity=Severity.MORNING if until > morning + TIME_TO_DECIDE else Severity.ACT,
             what=f"A plan waits for a person's approval: {plan['added']:,} to add, {plan['removals']:,} to remove.",
             means=f"nothing of this plan is sent until then; {Ledger.of(world).standing}",
-            do=f"compare the figures with what you expect, then approve or reject within twelve hours. Why: {why}",
+            do=f"compare the figures with what you expect, then approve or reject before {until:%A %H:%M} "
+            f"Norwegian time; after that the run fails. Why: {why}",
             section="Guards",
             links=(("decide", url), *_links(world)),
         )
@@ -90,7 +95,7 @@ def notice_sent(world: World, days: list[str]) -> None:
         Alert(
             topic=Topic.NOTICE,
             cause=",".join(days),
-            severity=Severity.LOOK,
+            severity=Severity.MORNING,
             what=f"The notice that over 100,000 relationships go on {', '.join(days)} was sent to {world.mail_to}.",
             means="nothing yet; the files go as soon as the plan is approved.",
             do="nothing, unless you did not expect a load of this size.",
@@ -114,10 +119,10 @@ def check_certificate(world: World) -> None:
         Alert(
             topic=Topic.CERTIFICATE,
             cause=f"{reached[0]} days",
-            severity=Severity.ACT if days <= CERTIFICATE_ACT_DAYS else Severity.LOOK,
+            severity=Severity.MORNING,  # nobody can order one at night; a load that fails for it wakes
             what=f"The enterprise certificate ends in {days} days, on {world.certificate.not_after:%Y-%m-%d}.",
             means="nothing yet; from that day on no load can run, and the register falls behind.",
-            do="order a new one from Buypass or Commfides and put it into the connection.",
+            do="order a new one from Buypass or Commfides, which takes days, and put it into the connection.",
             section="A new certificate",
             links=_links(world),
         )
@@ -138,7 +143,7 @@ def check_removals(world: World) -> None:
         Alert(
             topic=Topic.REMOVALS,
             cause="longer than a day",
-            severity=Severity.LOOK,
+            severity=Severity.MORNING,
             what=f"{len(late):,} removals have waited for longer than a day.",
             means=f"so many customers who have ended are still registered; {held:,} of them the register did not "
             "know though it should.",
@@ -156,7 +161,7 @@ def disagrees(world: World, misses: int, sampled: int) -> None:
         Alert(
             topic=Topic.DISAGREES,
             cause=world.run.key,
-            severity=Severity.ACT,
+            severity=Severity.MORNING,  # this run repairs it
             what=f"Mirror and register disagree: {misses:,} of {sampled:,} sampled customers are not right.",
             means="it is wrong in more than those. Everyone is looked up now, and this run repairs what differs.",
             do="nothing at once; look at the run when it is over. Find out who else writes to the register.",

@@ -12,7 +12,7 @@ from kfr.register.errors import ConfigurationError
 
 CONNECTION = "kfr_alerts"
 VARIABLE = "kfr_oncall_mail"
-APPRISE_KINDS = {Severity.ACT: "failure", Severity.LOOK: "warning", None: "success"}
+APPRISE_KINDS = {Severity.ACT: "failure", Severity.MORNING: "warning", None: "success"}
 
 
 def send(subject: str, text: str, severity: Severity | None) -> None:

@@ -8,7 +8,7 @@ from kfr.load.removal import ProofContradicted
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
 from kfr.notifications.alerts import Alert, Severity, Topic
-from kfr.register.errors import CertificateError, KfrError, MaskinportenRefused
+from kfr.register.errors import CertificateError, Fatal, KfrError, MaskinportenRefused
 
 KINDS: tuple[tuple[type[KfrError], str, str], ...] = (  # error, what it is, section of the runbook
     (GuardStopped, "was stopped by a guard", "Guards"),
@@ -35,12 +35,14 @@ def failure_of(context: Any, standing: str) -> Alert:
     return Alert(
         topic=Topic.LOAD,
         cause=f"{cause} {code or ''}".strip(),
-        severity=Severity.ACT,
+        # Clearing does not make the register quicker, and Bits, who could, answers from 08:00.
+        severity=Severity.MORNING if again else Severity.ACT,
+        follows=ti.task_id == "record_mirror" and type(error) is Fatal,
         what=f"{dag_run.dag_id} {kind}, at {ti.task_id}. {said}",
         means=standing,
-        do="look at the page. While the file is tried again by itself, nothing. If its task has failed, clear it "
-        "with its downstream tasks: nothing is sent twice that is known to be there. If it fails again, nothing is "
-        "lost by waiting: removals wait too; ask DSOP@bits.no with the CorrelationID, from 08:00 on."
+        do="nothing at night: the file is tried again by itself, and removals wait for it. In the morning look at "
+        "the page. If its task has failed, clear it with its downstream tasks: nothing is sent twice that is known "
+        "to be there. If it fails again ask DSOP@bits.no with the CorrelationID, from 08:00 on."
         if again
         else "remedy the cause as said above, then clear the failed task with its downstream tasks.",
         section=section,

@@ -12,7 +12,7 @@ from kfr.hooks.telemetry import count_alert
 from kfr.load.staging import Place
 from kfr.load.summary import ALERTS as FOLDER
 from kfr.load.world import World
-from kfr.notifications.alerts import Alert, Topic, standing
+from kfr.notifications.alerts import Alert, Severity, Topic, standing
 from kfr.notifications.channel import send
 
 
@@ -36,17 +36,23 @@ class Ledger:
         return standing(self.state, self.clock)
 
     def open(self, alert: Alert) -> bool:
-        """Tell of a new state; whether it was told. A later failure of the same run, and the same cause, are not."""
+        """Tell of a new state; whether it was told.
+
+        A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now.
+        """
         name = f"{FOLDER}/{alert.topic}.json"
         entry = {
             "cause": alert.cause,
             "run": self.run,
             "since": self.clock.now().timestamp(),
             "what": alert.what,
+            "severity": alert.severity,
         }
         if not self.state.create_json(name, entry):
             before = self.state.read_json(name)
-            if before["run"] == self.run or before["cause"] == alert.cause:
+            known = before["run"] == self.run or before["cause"] == alert.cause
+            worse = (before.get("severity"), alert.severity) == (Severity.MORNING, Severity.ACT)
+            if known and (alert.follows or not worse):
                 return False
             self.state.write_json(name, entry)
         try:

@@ -90,7 +90,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
         from kfr.notifications.cases import ask_for_approval
 
         with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
-            ask_for_approval(world, plan)
+            ask_for_approval(world, plan, response_timeout())
 
     def _plan(self, context: Any) -> dict[str, Any]:
         plan: dict[str, Any] = context["ti"].xcom_pull(task_ids=self.planned_by, key="plan")

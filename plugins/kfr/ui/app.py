@@ -5,18 +5,21 @@ api-server only, at the first request: see `kfr.plugin`.
 """
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.dag import DagModel
-from fastapi import Depends, FastAPI, HTTPException, Response
-from fastapi.responses import HTMLResponse
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import select
 
 from kfr.clock import SystemClock, oslo_today
+from kfr.links.page import base_url
 from kfr.load.report import Kept
+from kfr.ui import manual
 from kfr.ui.figures import institution_of, kept_report, one_run, overview
 from kfr.ui.guide_view import READINESS, guide_values, proof_report, read_progress
 from kfr.ui.page_view import page_values
@@ -118,7 +121,6 @@ KeptReport = Annotated[Kept, Depends(_kept)]
 def show_report(kept: KeptReport, dag_id: str, run_id: str) -> Response:
     """The report of a run as a page."""
     import json
-    from urllib.parse import urlencode
 
     query = urlencode({"dag_id": dag_id, "run_id": run_id})
     links = [(name, f"{name}?{query}") for name in ("report.json", "report.sig", "report.pem")]
@@ -141,6 +143,25 @@ def report_signature(kept: KeptReport) -> Response:
 @app.get("/report.pem", dependencies=[MAY_SEE_RUNS, MAY_SEE_XCOM])
 def report_certificate(kept: KeptReport) -> Response:
     return _file(kept.signed.certificate, "report.pem", "application/x-pem-file")
+
+
+@app.get("/docs/{name}", dependencies=[MAY_SEE_RUNS])
+def show_doc(name: str) -> Response:
+    """The runbook, or another of the project's docs."""
+    if name not in manual.names():
+        raise HTTPException(404, f"There is no page {name}.")
+    title, sections, content = manual.read(name)
+    values = {"title": title, "sections": sections, "content": content, "others": manual.names()}
+    return _html(page("doc.html", script=source("live.js"), refresh="", **values))
+
+
+@app.exception_handler(401)
+async def ask_to_log_in(request: Request, _: Exception) -> Response:
+    """Whoever opens a link of an alert is brought to Airflow's login, and back; anything else gets its 401."""
+    if request.headers.get("sec-fetch-dest") != "document":
+        return JSONResponse({"detail": "Not authenticated"}, 401)
+    query = urlencode({"next": str(request.url)})
+    return RedirectResponse(f"{base_url()}/api/v2/auth/login?{query}")
 
 
 def _html(text: str) -> Response:

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from kfr.links.page import anchor
 from kfr.ui.figures import LoadRun, Task
 from kfr.ui.pictures import timeline
 from kfr.ui.templating import duration, figure, moment
@@ -59,6 +60,12 @@ class Note:
     what: str
     more: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    section: str = ""  # of the runbook
+
+    @property
+    def runbook(self) -> str:
+        """Where the section is shown, beside the page."""
+        return f"docs/runbook.md#{anchor(self.section)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +132,30 @@ class RunView:
                     more="What is proven is in the mirror and stays. Remedy the cause, then clear the failed task "
                     "with its downstream tasks; nothing that is known to be there is sent twice.",
                     links=links,
+                    section="When something fails",
                 )
             )
         if waiting := self._run.in_state("awaiting_input"):
             findings = self._run.status.get("plan", {}).get("findings", [])
             asked = "; ".join(f["message"] for f in findings) or "the run asked for it."
             links = (("decide", f"{self._task(waiting[0])}/required_actions"),)
-            notes.append(Note(kind="wait", what="A person must approve the plan.", more=asked, links=links))
+            notes.append(
+                Note(
+                    kind="wait",
+                    what="A person must approve the plan.",
+                    more=asked,
+                    links=links,
+                    section="Guards",
+                )
+            )
         elif self._run.is_active and self._run.trouble and not failed:
-            notes.append(Note(kind="wait", what=f"Tried again by itself: {self._run.trouble}"))
+            notes.append(
+                Note(
+                    kind="wait",
+                    what=f"Tried again by itself: {self._run.trouble}",
+                    section="When something fails",
+                )
+            )
         return notes
 
     @property

@@ -160,6 +160,17 @@ def test_a_single_addition_counts_on_its_own_day_only(journal: Journal):
     assert journal.rows_sent_on(date(2026, 11, 24)) == 0
 
 
+def test_what_a_cleared_run_sends_singly_counts_beside_what_it_had_sent_before(journal: Journal):
+    """Else the notice to Bits, over 100,000 in a day, would count too few."""
+    before, after = rows_of(3), rows_of(5)[3:]
+    for rows in (before, after):
+        journal.put_singles("one-run", np.column_stack([rows, np.full(len(rows), Single.ANSWERED)]))
+        journal.drop_singles("one-run")
+    assert journal.rows_sent_on(START) == 5
+    ((_, _, delivered),) = journal.archived()
+    assert sorted(delivered.tolist()) == sorted(rows_of(5).tolist())
+
+
 def test_a_run_without_single_additions_has_none(journal: Journal):
     assert journal.singles("one-run").shape == (0, 2)
     assert journal.runs_with("singles") == []

@@ -51,7 +51,10 @@ def test_twelve_files_that_fail_three_times_are_one_alert_and_one_recovery(stand
     alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
     (mail,) = stand.simulator.mails
     assert mail.recipients == (MAIL_TO_ONCALL,)
-    assert mail.subject.startswith("[KFR, act now] kfr_initial_load waits for a file that is not loading")
+    assert mail.subject.startswith(
+        "[KFR, can wait until morning] kfr_initial_load waits for a file that is not loading"
+    )
+    assert "How urgent: this can wait until the morning." in " ".join(mail.text.split())
     recover(stand)
     recover(stand)
     _, over = stand.simulator.mails
@@ -73,15 +76,19 @@ def test_twelve_files_that_fail_three_times_are_one_alert_and_one_recovery(stand
     ],
 )
 def test_a_failure_says_what_happened_what_it_means_what_to_do_and_where(
-    stand: Stand, error: Exception, said: str, section: str
+    stand: Stand, error: Exception, said: str, section: str, monkeypatch: pytest.MonkeyPatch
 ):
+    url = "https://airflow.bank.example"
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"{url}/")
     alert_failure(failed(stand, error, "verify_register"))
     (mail,) = stand.simulator.mails
     assert said in mail.text
     assert str(error) in mail.text
     assert "For the register this means: no load has been proven yet" in mail.text
     assert "What to do: " in mail.text
-    assert f"docs/runbook.md#{section}" in mail.text
+    assert f"{url}/kfr/docs/runbook.md#{section}" in mail.text
+    assert mail.subject.startswith("[KFR, act now] ")
+    assert "How urgent: act now, at night too." in " ".join(mail.text.split())
     assert "/dags/kfr_initial_load/runs/manual__1/tasks/verify_register" in mail.text
     assert "/dags/kfr_initial_load/runs/manual__1/plugin/kfr-run" in mail.text
     assert "312345676, test" in mail.subject
@@ -103,6 +110,28 @@ def test_another_run_tells_again_only_of_another_cause(stand: Stand):
     assert len(stand.simulator.mails) == 1
     alert_failure(failed(stand, MaskinportenRefused("no", code="MP-121"), run_id="manual__2"))
     assert len(stand.simulator.mails) == 2
+
+
+def test_an_airflow_that_was_not_told_its_address_names_the_runbook_s_file_and_section(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
+    alert_failure(failed(stand, GuardStopped("mixed_worlds: synthetic numbers.")))
+    assert 'Runbook, section "Guards": docs/runbook.md#guards' in stand.simulator.mails[0].text.splitlines()
+
+
+def test_what_must_not_wait_is_told_although_the_same_run_has_told_what_may(stand: Stand):
+    """And what only follows from a file that was not loaded wakes nobody."""
+    alert_retry(failed(stand, NotLoaded("Batch file 0000 is not loaded in time.")))
+    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
+    assert len(stand.simulator.mails) == 1
+    for _ in range(2):
+        alert_failure(failed(stand, NotEqual("The register does not equal."), "verify_register"))
+        alert_retry(failed(stand, NotLoaded("Batch file 0001 is not loaded in time.")))
+    assert [m.subject.split("]")[0] for m in stand.simulator.mails] == [
+        "[KFR, can wait until morning",
+        "[KFR, act now",
+    ]
 
 
 def test_an_error_that_is_not_ours_is_not_quoted(stand: Stand):

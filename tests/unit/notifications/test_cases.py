@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kfr.clock import OSLO
 from kfr.hooks.world import world_of
+from kfr.links.page import anchor
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.notifications import cases
-from kfr.notifications.alerts import RUNBOOK, anchor
 from kfr.relationships.guards import DEFAULT_LIMITS, _judge_rejects
 from tests.conftest import ROOT
 from tests.unit.stand import SQL_FOLDER, Stand
 
 CUSTOMER = 1_898_228_475
+HALF_A_DAY = timedelta(hours=12)
+ASKED = {"fingerprint": "f" * 64, "added": 5, "removals": 700, "findings": [{"message": "many removals"}]}
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_rejects_are_told_of_when_they_pass_the_limit_and_when_they_are_below_it
     for rejected in (10, 11, 500, 10, 9):  # the limit is 1 %, and what equals it passes
         cases.check_rejects(world, plan(rejected))
     assert subjects(stand) == [
-        "[KFR, look into it] 11 of 1000 rows were refused, over 1 %",
+        "[KFR, can wait until morning] 11 of 1000 rows were refused, over 1 %",
         "[KFR, over] Refused rows are below the limit again",
     ]
 
@@ -60,9 +63,9 @@ def test_a_certificate_is_told_of_at_sixty_thirty_and_seven_days_and_when_it_is_
         cases.check_certificate(its)
     assert [s.split(" ends in")[-1][:8] for s in subjects(stand)[:3]] == [" 60 days", " 30 days", " 7 days,"]
     assert [s.split("]")[0] for s in subjects(stand)] == [
-        "[KFR, look into it",
-        "[KFR, look into it",
-        "[KFR, act now",
+        "[KFR, can wait until morning",
+        "[KFR, can wait until morning",
+        "[KFR, can wait until morning",
         "[KFR, over",
     ]
 
@@ -92,15 +95,35 @@ def test_removals_are_told_of_when_one_has_waited_for_longer_than_a_day(stand: S
 
 
 def test_a_plan_that_waits_for_a_person_is_told_of_with_the_reason_and_a_link(stand: Stand, world: World):
-    asked = {"fingerprint": "f" * 64, "added": 5, "removals": 700, "findings": [{"message": "many removals"}]}
-    cases.ask_for_approval(world, asked)
-    cases.ask_for_approval(world, asked)
+    cases.ask_for_approval(world, ASKED, HALF_A_DAY)
+    cases.ask_for_approval(world, ASKED, HALF_A_DAY)
     cases.approved(world, "kari")
     first, over = stand.simulator.mails
     assert "700 to remove" in first.subject
     assert "many removals" in first.text
     assert "/tasks/approve_changes/required_actions" in first.text
     assert "approved by kari" in over.subject
+
+
+@pytest.mark.parametrize(
+    ("oslo_hour", "hours", "severity", "until"),
+    [
+        (4, 12, "can wait until morning", "Tuesday 16:00"),
+        (22, 12, "act now", "Wednesday 10:00"),
+        (23, 12, "can wait until morning", "Wednesday 11:00"),
+        (4, 2, "act now", "Tuesday 06:00"),
+        (13, 12, "act now", "Wednesday 01:00"),
+    ],
+)
+def test_a_plan_wakes_a_person_only_if_it_cannot_be_decided_in_the_morning(
+    stand: Stand, *, world: World, oslo_hour: int, hours: int, severity: str, until: str
+):
+    at = datetime(2026, 11, 24, oslo_hour, tzinfo=OSLO)
+    clock = SimpleNamespace(now=lambda: at.astimezone(UTC))
+    cases.ask_for_approval(replace(world, clock=clock), ASKED, timedelta(hours=hours))
+    (mail,) = stand.simulator.mails
+    assert mail.subject.startswith(f"[KFR, {severity}] ")
+    assert f"approve or reject before {until} Norwegian time" in " ".join(mail.text.split())
 
 
 def test_a_register_that_is_not_as_the_mirror_says_is_told_of_until_a_load_is_proven(
@@ -159,24 +182,34 @@ def test_apprise_takes_the_alert_when_its_connection_exists(
         monkeypatch.setenv(
             "AIRFLOW_CONN_KFR_ALERTS", json.dumps({"conn_type": "apprise", "extra": {"config": config}})
         )
+        cases.ask_for_approval(world, ASKED, timedelta(minutes=1))
         cases.disagrees(world, 2, 2995)
         cases.recovered(world)
         server.shutdown()
     assert [(m["type"], m["title"].split("]")[0]) for m in got] == [
         ("failure", "[KFR, act now"),
+        ("warning", "[KFR, can wait until morning"),
         ("success", "[KFR, over"),
     ]
     assert "What to do: " in got[0]["message"]
     assert stand.simulator.mails == []
 
 
-def test_every_section_of_the_runbook_that_an_alert_names_is_there():
+def test_every_section_of_the_runbook_that_an_alert_or_a_page_names_is_there():
     import re
 
-    source = "".join(p.read_text() for p in (ROOT / "plugins" / "kfr" / "notifications").glob("*.py"))
+    kfr = ROOT / "plugins" / "kfr"
+    source = "".join(
+        p.read_text() for p in [*(kfr / "notifications").glob("*.py"), *(kfr / "ui").glob("*.py")]
+    )
     from kfr.notifications.failures import KINDS
 
-    named = {*re.findall(r'section="([^"]+)"', source), *(section for _, _, section in KINDS)}
-    headings = {anchor(h) for h in re.findall(r"^#+ (.+)$", (ROOT / RUNBOOK).read_text(), flags=re.MULTILINE)}
-    assert len(named) > 5
-    assert not {anchor(section) for section in named} - headings
+    named = {
+        anchor(s) for s in (*re.findall(r'section="([^"]+)"', source), *(section for _, _, section in KINDS))
+    }
+    linked = [*(ROOT / "dags").glob("*.py"), *(kfr / "ui" / "templates").glob("*.html")]
+    named |= {found for p in linked for found in re.findall(r"docs/runbook\.md#([\w-]+)", p.read_text())}
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    headings = {anchor(h) for h in re.findall(r"^#+ (.+)$", runbook, flags=re.MULTILINE)}
+    assert len(named) > 10
+    assert not named - headings
