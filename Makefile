@@ -8,6 +8,8 @@
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
+#   make year                            a simulated year of loads, day by day, and random weeks
+#   make leaks                           a load with faults, then a search of all that the machine keeps for identifiers
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
@@ -35,7 +37,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk year leaks check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +76,12 @@ browser: setup
 
 walk: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)
+
+year: setup
+	@$(RUN) -m pytest tests/faults/test_year.py $(TEST_ARGS)
+
+leaks: setup
+	@KFR_LONG=1 $(RUN) -m pytest tests/unit/test_leaks.py tests/system/test_leaks.py $(TEST_ARGS)
 
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
