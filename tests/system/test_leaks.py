@@ -25,7 +25,7 @@ from tests.warehouse.churn import Churn
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(
-        "KFR_LONG" not in os.environ, reason="five minutes and more: KFR_LONG=1 make test runs it"
+        "KFR_LONG" not in os.environ, reason="five minutes and more: make leaks runs it"
     ),
 ]
 
