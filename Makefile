@@ -10,6 +10,9 @@
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
+#   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
+#   make year                            a simulated year of loads, day by day, and random weeks
+#   make leaks                           a load with faults, then a search of all that the machine keeps for identifiers
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
@@ -40,7 +43,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint audit bench faults fuzz kills ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint audit bench faults fuzz year kills leaks mutants ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -86,6 +89,18 @@ browser: setup
 walk: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)
 
+# mutmut looks for a package in src/, so it gets a copy that has it there. It says which mutants no test has seen.
+mutants: setup
+	@rm -rf .mutants && mkdir .mutants
+	@cp -r plugins .mutants/src && cp -r tests include pyproject.toml README.md .mutants
+	@cd .mutants && ../$(VENV)/bin/mutmut run --max-children $(PROCESSES) > run.log && ../$(VENV)/bin/mutmut results
+
+year: setup
+	@$(RUN) -m pytest tests/faults/test_year.py $(TEST_ARGS)
+
+leaks: setup
+	@KFR_LONG=1 $(RUN) -m pytest tests/unit/test_leaks.py tests/system/test_leaks.py $(TEST_ARGS)
+
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
 
@@ -94,7 +109,7 @@ lock: $(VENV_READY)
 		--all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .bench .fuzz dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .fuzz .mutants dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Each step leaves a file, so that a second `make` has nothing to do. The package itself is installed last: `uv pip
 # sync` removes what the lock does not name (it leaves pip and uv, as they came with the environment).
