@@ -47,9 +47,9 @@ def run_apart(name: str, seconds: int) -> bool:
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=False
     )
-    figures = [line for line in done.stderr.splitlines() if line.startswith(("#", "Done "))]
+    figures = [line for line in done.stderr.splitlines() if line.startswith((MEANT, "Done "))]
     print(
-        f"{name}: {figures[-1] if figures else 'did not start'}, {time.monotonic() - began:.0f} s", flush=True
+        f"{name}: {', '.join(figures[-2:]) or 'did not start'}, {time.monotonic() - began:.0f} s", flush=True
     )
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-3000:], sep="\n")
