@@ -7,6 +7,7 @@ import re
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -181,7 +182,9 @@ def _parse(response: httpx.Response) -> dict[str, Any]:
 
 def _lifetime(answer: Mapping[str, Any]) -> float:
     seconds = answer.get("expires_in", TOKEN_SECONDS)
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+    with suppress(OverflowError):  # JSON knows integers that no float holds
+        return float(seconds) if isinstance(seconds, int | float) else 0.0
+    return 0.0
 
 
 def _failed(error: httpx.HTTPError) -> Retriable:

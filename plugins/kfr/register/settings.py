@@ -171,13 +171,16 @@ def _issuer(value: str | None, environment: Environment) -> str:
 
 
 def _checked_url(name: str, text: str, example: str) -> SplitResult:
+    import httpx
+
     try:
         url = urlsplit(text)
         _ = url.port  # is read only here: a port that is no number shows itself when it is asked for
-    except ValueError:
+        _ = httpx.URL(text).host  # what would send to it has rules of its own for a name
+    except (ValueError, httpx.InvalidURL):
         url = urlsplit("")
-    plain = not (url.username or url.password or url.query or url.fragment or re.search(r"[\s\\]", text))
-    if url.scheme not in {"https", "http"} or not url.hostname or not plain:
+    # A path is put behind it, so that not even an empty query or fragment may stand there.
+    if url.scheme not in {"https", "http"} or not url.hostname or re.search(r"[\s\\?#@]", text):
         raise _flaw(name, "is not a plain URL", f"write it like {example}")
     if url.scheme == "http" and not _is_loopback(_host(url)):
         raise _flaw(name, "is plain http to another machine", "use https")
