@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 import httpx
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kfr.register.client import RegisterClient
@@ -95,6 +95,7 @@ HEADERS = st.dictionaries(
             "Mon, 23 Nov 2026 09:00:00 +9999999999",
             "http://[",
             "//\u00e9..x",
+            "a=\u00e9",
             "text/html; charset=utf-7",
             f"a={QUOTED[0]}; Domain=.test; Max-Age=x",
         ]
@@ -122,15 +123,19 @@ class _Held:
         pass
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CALLS)), ANSWERS)
+@example("look_up", (200, {"Set-Cookie": "a=\u00e9".encode("latin-1")}, b"{}"))
 def test_no_answer_of_a_register_ends_in_an_undocumented_error_or_in_one_that_quotes(operation, answer):
     with RegisterClient(SETTINGS, _Held(), CLOCK, transport=answering(answer)) as client:
-        try:
-            CALLS[operation](client)
-        except KfrError as error:
-            assert_quotes_nothing(error, *QUOTED)
+        for _ in range(2):  # the first answer may spoil what comes after
+            try:
+                CALLS[operation](client)
+            except KfrError as error:
+                assert_quotes_nothing(error, *QUOTED)
 
 
+@settings(deadline=None)
 @given(ANSWERS)
 @example((200, {}, b'{"access_token": "t", "expires_in": 1%s}' % (b"0" * 400)))
 def test_no_answer_of_maskinporten_ends_in_an_undocumented_error_or_in_one_that_quotes(answer):

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kfr.hooks.agreement_columns import as_agreements, from_values
@@ -51,6 +51,7 @@ def columns(draw):
     return integers.view(kind), values
 
 
+@settings(deadline=None)
 @given(columns())
 @example((pa.array([-(1 << 63)], pa.int64()).view(pa.timestamp("ns")), [-(1 << 63)]))
 def test_a_column_of_dates_keeps_every_day_or_is_refused_without_a_value(column):
@@ -89,6 +90,7 @@ DRIVER_VALUES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(DRIVER_VALUES, max_size=4)
     | st.lists(DAYS | st.none(), max_size=4)
@@ -111,6 +113,7 @@ def test_what_a_driver_gives_as_dates_is_kept_or_refused_without_a_value(values)
     assert kept == [value.date() if isinstance(value, datetime) else value for value in values]
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.text(st.characters(), max_size=13), max_size=4))
 @example(["\ud800"])
 def test_what_a_driver_gives_as_text_is_kept_or_refused_without_a_value(values):

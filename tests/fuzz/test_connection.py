@@ -66,6 +66,7 @@ EXTRAS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.none() | URLS, st.none() | TEXTS, st.none() | TEXTS, EXTRAS)
 @example("https://\x80.no", "x", "x", RIGHT)
 @example("https://register.no?", "x", "x", RIGHT)
@@ -115,6 +116,7 @@ def open_keystore(content, password):
         assert_quotes_nothing(error, SECRET)
 
 
+@settings(deadline=None)
 @given(
     bent(KEYSTORE) | st.binary(max_size=60) | st.text(max_size=60),
     st.sampled_from([PASSWORD, SECRET]) | st.text(max_size=6),

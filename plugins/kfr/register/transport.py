@@ -1,8 +1,9 @@
 """HTTP as this project uses it: every phase has a time-out, nothing is taken from the surroundings.
 
-No redirect is followed (a redirected write would go where nobody looked), no proxy or .netrc is read from
-the environment, and the libraries' own logs stay silent: a look-up would be a line each, and at DEBUG
-they show headers, CustomerID and the token among them.
+No redirect is followed (a redirected write would go where nobody looked), no cookie is kept (one that is not
+ASCII would break every later request), no proxy or .netrc is read from the environment, and the libraries'
+own logs stay silent: a look-up would be a line each, and at DEBUG they show headers, CustomerID and the token
+among them.
 """
 
 import logging
@@ -10,6 +11,7 @@ import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
@@ -78,6 +80,7 @@ def _options(*, on_network: bool) -> dict[str, Any]:
         "timeout": TIMEOUT,
         "headers": HEADERS,
         "follow_redirects": False,
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
         "trust_env": False,
         "verify": tls_context() if on_network else True,
     }

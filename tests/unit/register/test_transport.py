@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -118,3 +119,26 @@ def test_no_retry_after_breaks_the_reading(text):
 def test_a_date_far_ahead_is_far_ahead():
     later = (NOW + timedelta(days=2)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert retry_after(later) == 172_800
+
+
+@pytest.mark.parametrize("cookie", ["a=b", "a=\u00e9"])
+def test_no_cookie_is_kept(cookie):
+    requests = []
+
+    def set_cookie(request):
+        requests.append(request)
+        return httpx.Response(200, headers={"Set-Cookie": cookie.encode("latin-1")})
+
+    transport = httpx.MockTransport(set_cookie)
+
+    async def ask_twice():
+        async with open_async_client(transport) as client:
+            for _ in range(2):
+                await client.get("https://register.test")
+
+    with open_client(transport) as client:
+        for _ in range(2):
+            client.get("https://register.test")
+    asyncio.run(ask_twice())
+    assert len(requests) == 4
+    assert not any("Cookie" in request.headers for request in requests)

@@ -126,6 +126,7 @@ PARTS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(PARTS, PARTS, st.booleans())
 @example({}, {"iat": 10**400}, True)
 def test_maskinporten_answers_any_assertion(header, claims, rightly):
