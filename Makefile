@@ -8,6 +8,11 @@
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
+#   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
+#   make fuzz [SECONDS=…] [TARGETS=…]    what comes from outside, made as hostile as can be, a minute for each of nine targets
+#   make audit                           known vulnerabilities of what requirements.lock names, as osv.dev has them
+#   make year                            a simulated year of loads, day by day, and random weeks
+#   make leaks                           a load with faults, then a search of all that the machine keeps for identifiers
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
 #   make check-sql [CONN=…]              run include/sql/ so that it gives no row, and name what is wrong
 #   make lock                            compile requirements.lock anew (after a change of dependencies)
@@ -23,6 +28,8 @@ DEFECT ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+SECONDS ?= 60
+TARGETS ?=
 
 UV_VERSION := 0.13.9
 VENV := .venv
@@ -31,11 +38,12 @@ UV := $(VENV)/bin/uv
 VENV_READY := $(VENV)/.uv-$(UV_VERSION)
 PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
+FUZZER_READY := .fuzz/.atheris-ready
 PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults kills ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults year kills leaks mutants fuzz audit ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -75,6 +83,24 @@ browser: setup
 walk: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)
 
+# mutmut looks for a package in src/, so it gets a copy that has it there. It says which mutants no test has seen.
+mutants: setup
+	@rm -rf .mutants && mkdir .mutants
+	@cp -r plugins .mutants/src && cp -r tests include pyproject.toml README.md .mutants
+	@cd .mutants && ../$(VENV)/bin/mutmut run --max-children $(PROCESSES) > run.log && ../$(VENV)/bin/mutmut results
+
+year: setup
+	@$(RUN) -m pytest tests/faults/test_year.py $(TEST_ARGS)
+
+leaks: setup
+	@KFR_LONG=1 $(RUN) -m pytest tests/unit/test_leaks.py tests/system/test_leaks.py $(TEST_ARGS)
+
+fuzz: setup $(FUZZER_READY)
+	@$(RUN) -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+audit: setup
+	@$(RUN) -m tests.audit
+
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
 
@@ -83,12 +109,20 @@ lock: $(VENV_READY)
 		--all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .fuzz .mutants dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Each step leaves a file, so that a second `make` has nothing to do. The package itself is installed last: `uv pip
 # sync` removes what the lock does not name (it leaves pip and uv, as they came with the environment).
 $(SETUP_READY): $(PACKAGES_READY) pyproject.toml
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+# Apart from the lock: it has wheels for Linux only.
+$(FUZZER_READY): $(VENV_READY)
+	@rm -rf .fuzz/tools && mkdir -p .fuzz
+	@$(UV) pip install --quiet --python $(RUN) --target .fuzz/tools --no-deps --only-binary :all: atheris==3.0.0 || { \
+		echo "atheris does not install on this machine; make test tries the same properties, with fewer inputs." >&2; \
+		exit 1; }
 	@touch $@
 
 # What the package is measured against, apart from it. Where they do not install, the rest is measured without them.

@@ -24,9 +24,7 @@ from tests.warehouse.churn import Churn
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(
-        "KFR_LONG" not in os.environ, reason="five minutes and more: KFR_LONG=1 make test runs it"
-    ),
+    pytest.mark.skipif("KFR_LONG" not in os.environ, reason="five minutes and more: make leaks runs it"),
 ]
 
 FIRST, PERIODIC = "kfr_initial_load", "kfr_periodic_load"

@@ -212,6 +212,10 @@ def test_the_longest_wait_is_an_absolute_deadline(load):
     assert longest_wait(load.world.journal, load.rate, 60.0, load.world.now) == first - 10
 
 
+def test_where_nothing_was_sent_the_longest_wait_is_the_grace(load):
+    assert longest_wait(load.world.journal, load.rate, 60.0, load.world.now) == 60.0
+
+
 def test_a_printed_wait_shows_no_customer(planned):
     files = upload.upload(planned.world, "0001")
     witnesses = {w.customer_id for w in planned.sends[0].witnesses}

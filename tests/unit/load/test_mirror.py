@@ -257,6 +257,7 @@ def test_who_was_answered_as_removed_and_is_found_is_due_again(began):
     mirror.correct(began.world, mirror.read(began.world), present=packed([5], START), absent=np.array([6]))
     states = {c: e.state for c, e in RemovalQueue.read(began.world.state).entries.items()}
     assert states == {5: Removal.DUE, 6: Removal.GONE}
+    assert RemovalQueue.read(began.world.state).entries[5].day == 0  # not answered on any day, as it seems
 
 
 def test_a_start_that_was_kept_once_and_is_found_now_is_forgotten_as_kept(began):
@@ -343,6 +344,27 @@ def test_of_a_lost_mirror_everyone_is_salvaged_who_stands_in_a_version_that_open
     assert (restarted.version, restarted.proven.size) == (3, 0)  # what follows replaces no older version
     mirror.correct(began.world, restarted, present=mirror.NOTHING, absent=np.array([5, 6]))
     assert mirror.is_readable(began.world)  # though nobody is in it
+
+
+def test_versions_behind_a_damaged_one_are_salvaged_too_and_without_any_they_begin_at_one(began):
+    for number, customer in enumerate((5, 6, 7)):
+        run = began.with_run(run_id=f"run-{number}")
+        sent(run, [customer], witnesses=(Witness(customer_id=customer),))
+        mirror.record(run.world)
+    folder = began.institution.folder / began.world.state.scope / "mirrors"
+    (folder / "00000001.possible").write_bytes(b"damaged")
+    assert mirror.salvage(began.world).tolist() == [5, 6, 7]
+    for path in folder.iterdir():
+        path.unlink()
+    assert mirror.salvage(began.world).tolist() == []
+    assert mirror.read_or_restart(began.world).version == 1
+
+
+def test_an_auditor_s_columns_have_their_types_even_when_nobody_has_a_start(began):
+    began.world.journal.intend(a_send(file_of(4), rows=1), pack(np.array([1_010_112_345]), np.array([0])))
+    mirror.record(began.world)
+    types = {field.name: str(field.type) for field in mirror.table(began.world.state).schema}
+    assert types == {"customer_id": "string", "started_on": "date32[day]", "proven": "bool"}
 
 
 def test_a_printed_mirror_shows_no_customer():

@@ -209,8 +209,10 @@ def test_a_404_for_who_was_proven_reopens_the_file_keeps_the_removal_and_sends_i
         remove_ended(loaded.world)
     assert text_of(missing) not in str(caught.value)
     assert caught.value.correlation_id
+    assert caught.value.operation == "remove_one"
     assert states(loaded) == {missing: Removal.HELD, other: Removal.DUE}
     assert loaded.sends[0].proven_at is None
+    assert loaded.sends[0].counts_from == loaded.world.now  # its time begins anew
     assert Witness(customer_id=missing) in loaded.sends[0].witnesses
     with pytest.raises(SendsOpen):
         remove_ended(loaded.world)
@@ -220,6 +222,21 @@ def test_a_404_for_who_was_proven_reopens_the_file_keeps_the_removal_and_sends_i
     loaded.settle()
     assert remove_ended(loaded.world).removed == 2
     assert set(states(loaded).values()) == {Removal.REMOVED}
+
+
+def test_a_404_reopens_no_file_in_which_the_customer_was_only_filed_again(loaded):
+    """Another file had registered them, and this one another start: it shows nothing of whether they are there."""
+    missing = customers_of(loaded)[10]
+    loaded.finish()
+    loaded.institution.clock.advance(3600)
+    load = loaded.next()
+    mirror.record(load.world)  # the file that had registered them is closed
+    filed = packed([missing], load.today)
+    again = a_send("e" * 64, run="filed-again", rows=1, counts_from=load.world.now - 3600, proven_at=1.0)
+    load.world.journal.intend(again, filed)
+    load.world.journal.put_start_changes("filed-again", np.column_stack([filed, filed - 1, [0]]))
+    assert not removal._reopen(load.world, missing)
+    assert load.world.journal.of_file("e" * 64) == [again]
 
 
 def test_a_404_for_who_was_only_possible_is_done(load):
@@ -346,8 +363,10 @@ def test_all_whom_the_register_does_not_know_are_held_at_once_and_the_others_are
     load = loaded.next()
     load.plan(first_load=False)
     load.close_additions()
-    with pytest.raises(Fatal, match="does not know 3 of the 5 customers to remove"):
+    with pytest.raises(Fatal, match="does not know 3 of the 5 customers to remove") as caught:
         remove_ended(load.world)
+    assert caught.value.operation == "remove_one"
+    assert caught.value.correlation_id
     assert states(load) == dict.fromkeys(missing, Removal.HELD) | dict.fromkeys(others, Removal.REMOVED)
     assert remove_ended(load.world).removed == 3  # a person has looked, and cleared
 

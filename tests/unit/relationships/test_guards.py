@@ -32,6 +32,11 @@ def codes_of(**figures: Any) -> list[str]:
     return [finding.code for finding in find(**figures)]
 
 
+def test_a_share_is_said_in_percent():
+    (finding,) = find(desired=79_999)
+    assert "20 %" in finding.message
+
+
 @pytest.mark.parametrize("figures", [{}, IN_TEST, FIRST_LOAD, FIRST_LOAD | IN_TEST, INTERVAL])
 def test_a_healthy_load_passes_every_guard(figures):
     assert find(**figures) == []
