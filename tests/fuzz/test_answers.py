@@ -133,6 +133,7 @@ def test_no_answer_of_a_register_ends_in_an_undocumented_error_or_in_one_that_qu
                 CALLS[operation](client)
             except KfrError as error:
                 assert_quotes_nothing(error, *QUOTED)
+                assert error.__context__ is None  # it would hold the request
 
 
 @settings(deadline=None)
@@ -144,6 +145,7 @@ def test_no_answer_of_maskinporten_ends_in_an_undocumented_error_or_in_one_that_
         token = source.token()
     except KfrError as error:
         assert_quotes_nothing(error, *QUOTED)
+        assert error.__context__ is None
     else:
         httpx.Headers({"Authorization": f"Bearer {token}"}).raw  # noqa: B018 - it can be sent
         assert token.isascii()
