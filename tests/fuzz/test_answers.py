@@ -113,6 +113,11 @@ def answering(answer):
     return httpx.MockTransport(lambda _: httpx.Response(status, headers=headers, stream=stream))
 
 
+def assert_stands_alone(error):
+    assert_quotes_nothing(error, *QUOTED)
+    assert error.__context__ is None  # it would hold the request
+
+
 class _Held:
     """A source of tokens that always has one."""
 
@@ -132,8 +137,7 @@ def test_no_answer_of_a_register_ends_in_an_undocumented_error_or_in_one_that_qu
             try:
                 CALLS[operation](client)
             except KfrError as error:
-                assert_quotes_nothing(error, *QUOTED)
-                assert error.__context__ is None  # it would hold the request
+                assert_stands_alone(error)
 
 
 @settings(deadline=None)
@@ -144,8 +148,7 @@ def test_no_answer_of_maskinporten_ends_in_an_undocumented_error_or_in_one_that_
     try:
         token = source.token()
     except KfrError as error:
-        assert_quotes_nothing(error, *QUOTED)
-        assert error.__context__ is None
+        assert_stands_alone(error)
     else:
         httpx.Headers({"Authorization": f"Bearer {token}"}).raw  # noqa: B018 - it can be sent
         assert token.isascii()
