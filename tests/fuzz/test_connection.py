@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs12
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -137,3 +138,16 @@ def test_no_certificate_within_a_keystore_ends_in_another_error_than_the_documen
     except Exception:  # noqa: BLE001 - no one could put it into a keystore
         return
     open_keystore(content, "")
+
+
+def test_a_certificate_with_an_extension_twice_cannot_be_read():
+    usage, key_id = bytes.fromhex("0603551d0f"), bytes.fromhex("0603551d0e")
+    leaf = x509.load_der_x509_certificate(LEAF)
+    builder = x509.CertificateBuilder(
+        leaf.issuer, leaf.subject, leaf.public_key(), 1, leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    )
+    for extension in (leaf.extensions[0].value, x509.SubjectKeyIdentifier(bytes(20))):
+        builder = builder.add_extension(extension, critical=False)
+    der = builder.sign(rsa_key(), SHA256()).public_bytes(Encoding.DER).replace(key_id, usage)
+    twice = x509.load_der_x509_certificate(der)
+    open_keystore(pkcs12.serialize_key_and_certificates(b"x", rsa_key(), twice, None, NoEncryption()), "")
