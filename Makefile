@@ -5,12 +5,12 @@
 #   make lint                            ruff, mypy, import-linter
 #   make bench [BENCH_ARGS=…]            speed and memory, with goals and peers beside them
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
-#   make fuzz [SECONDS=60] [ONLY=…]      hostile input, guided by coverage (atheris), so long for each property
-#   make audit                           known weaknesses of what requirements.lock names (pip-audit)
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
 #   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
+#   make fuzz [SECONDS=…] [TARGETS=…]    what comes from outside, made as hostile as can be, a minute for each of nine targets
+#   make audit                           known vulnerabilities of what requirements.lock names, as osv.dev has them
 #   make year                            a simulated year of loads, day by day, and random weeks
 #   make leaks                           a load with faults, then a search of all that the machine keeps for identifiers
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
@@ -22,14 +22,14 @@ N ?= 200
 SEED ?= 1
 CONN ?= kfr_warehouse
 PROCESSES ?= 1
-SECONDS ?= 60
-ONLY ?=
 VERBOSE ?=
 PORT ?= 8080
 DEFECT ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+SECONDS ?= 60
+TARGETS ?=
 
 UV_VERSION := 0.13.9
 VENV := .venv
@@ -38,12 +38,12 @@ UV := $(VENV)/bin/uv
 VENV_READY := $(VENV)/.uv-$(UV_VERSION)
 PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
-ATHERIS := .fuzz/atheris-3.0.0
+FUZZER_READY := .fuzz/.atheris-ready
 PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint audit bench faults fuzz year kills leaks mutants ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults year kills leaks mutants fuzz audit ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -62,17 +62,11 @@ lint: setup
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
 
-audit: setup
-	@$(RUN) -m tests.audit
-
 bench: setup $(PEERS_READY)
 	@$(RUN) -m bench $(BENCH_ARGS)
 
 faults: setup
 	@$(RUN) -m tests.faults --runs $(N) --from-seed $(SEED) --processes $(PROCESSES) $(if $(VERBOSE),--verbose)
-
-fuzz: setup $(ATHERIS)
-	@PYTHONPATH=$(ATHERIS) $(RUN) -m tests.fuzz --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 kills: setup
 	@KFR_LONG=1 $(RUN) -m pytest -s tests/system/test_kills.py $(TEST_ARGS)
@@ -101,6 +95,12 @@ year: setup
 leaks: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/unit/test_leaks.py tests/system/test_leaks.py $(TEST_ARGS)
 
+fuzz: setup $(FUZZER_READY)
+	@$(RUN) -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+audit: setup
+	@$(RUN) -m tests.audit
+
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
 
@@ -117,6 +117,14 @@ $(SETUP_READY): $(PACKAGES_READY) pyproject.toml
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --editable .
 	@touch $@
 
+# Apart from the lock: it has wheels for Linux only.
+$(FUZZER_READY): $(VENV_READY)
+	@rm -rf .fuzz/tools && mkdir -p .fuzz
+	@$(UV) pip install --quiet --python $(RUN) --target .fuzz/tools --no-deps --only-binary :all: atheris==3.0.0 || { \
+		echo "atheris does not install on this machine; make test tries the same properties, with fewer inputs." >&2; \
+		exit 1; }
+	@touch $@
+
 # What the package is measured against, apart from it. Where they do not install, the rest is measured without them.
 $(PEERS_READY): bench/peers.txt $(VENV_READY)
 	@echo "Installing what the package is measured against"
@@ -124,11 +132,6 @@ $(PEERS_READY): bench/peers.txt $(VENV_READY)
 	@$(UV) venv --quiet --clear --python $(RUN) $(PEERS) && \
 		$(UV) pip install --quiet --python $(PEERS)/bin/python -r bench/peers.txt || rm -rf $(PEERS)
 	@touch $@
-
-# Apart from what the lock names: there is no wheel of it for every platform and Python.
-$(ATHERIS): | $(VENV_READY)
-	@$(UV) pip install --quiet --python $(RUN) --target $@ atheris==$(@:.fuzz/atheris-%=%) || { \
-		echo "atheris does not install here: 'pytest tests/fuzz' runs the same properties without it." >&2; exit 1; }
 
 $(PACKAGES_READY): $(VENV_READY) requirements.lock
 	@echo "Installing what requirements.lock names"

@@ -1,1 +1,5 @@
-"""Hostile input: what comes from outside, in any form; run by hypothesis in the tests, by atheris in `make fuzz`."""
+"""What comes from outside, as hostile as can be: properties that hold for any of it.
+
+They are ordinary tests, so the suite tries each with some hundred inputs. `python -m tests.fuzz` (`make fuzz`) drives
+the same tests for as long as you like with inputs that atheris bends towards code that no input has reached yet.
+"""

@@ -1,88 +1,74 @@
-"""Run each property of hostile input under atheris, guided by coverage: `python -m tests.fuzz --seconds 60`.
+"""`make fuzz`: the properties of what is hostile, with inputs that atheris bends towards new code.
 
-What was tried lies in `.fuzz/`, by property, and is built upon by the next run. What breaks a property is kept by
-hypothesis, so that `make test TEST_ARGS=tests/fuzz` then repeats it in its smallest form.
+Each target has a process of its own, since atheris ends the one that it runs in. What was found once is tried first:
+inputs that reached new code lie in `.fuzz/`, by target, and an input that broke a property in hypothesis' own folder,
+so that pytest shows it again.
 """
 
 import argparse
-import importlib
-import random
 import subprocess
 import sys
-import time
+from importlib import import_module
 from pathlib import Path
 
-WORK = Path(".fuzz")
-LONGEST_INPUT = 4096  # bytes
-SEEDS = 100
-GRACE_SECONDS = 60
-MEANT = "inputs that meant something:"
+FOLDER = Path(".fuzz")
+TOOLS = FOLDER / "tools"
+RATE_PREFIX = "stat::number_of_executed_units:"
+
+TARGETS = {
+    "identifiers": "tests.unit.relationships.test_identifiers:test_a_column_is_judged_as_each_of_its_rows_by_the_rules",
+    "batch_files": "tests.unit.relationships.test_batch_file:test_the_files_hold_everything_once_in_order_and_none_is_too_large",
+    "columns": "tests.fuzz.test_columns:test_a_column_of_dates_keeps_every_day_or_is_refused_without_a_value",
+    "dates": "tests.fuzz.test_columns:test_what_a_driver_gives_as_dates_is_kept_or_refused_without_a_value",
+    "register": "tests.fuzz.test_answers:test_no_answer_of_a_register_ends_in_an_undocumented_error_or_in_one_that_quotes",
+    "maskinporten": "tests.fuzz.test_answers:test_no_answer_of_maskinporten_ends_in_an_undocumented_error_or_in_one_that_quotes",
+    "connections": "tests.fuzz.test_connection:test_a_connection_gives_settings_that_can_be_used_or_a_configuration_error_without_a_secret",
+    "keystores": "tests.fuzz.test_connection:test_no_bytes_of_a_keystore_end_in_another_error_than_the_documented_one",
+    "certificates": "tests.fuzz.test_connection:test_no_certificate_within_a_keystore_ends_in_another_error_than_the_documented_one",
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="for each property")
-    parser.add_argument("--only", help="the properties whose name has this in it")
-    parser.add_argument("--run", help=argparse.SUPPRESS)  # the one that this process is for
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; default: all")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.run:
-        fuzz(options.run, options.seconds)
-    names = [name for name in properties() if (options.only or "") in name]
-    failed = [name for name in names if not run_apart(name, options.seconds)]
-    print(f"{len(names) - len(failed)} of {len(names)} properties held")
-    if failed:
-        print("Run `make test TEST_ARGS=tests/fuzz` to see in the smallest form what broke the others.")
-    return 1 if failed else 0
+    if unknown := set(options.targets) - set(TARGETS):
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    if options.here:
+        _drive(options.targets[0], options.seconds)
+    broken = [name for name in options.targets or TARGETS if not _run(name, options.seconds)]
+    print(f"Broken: {', '.join(broken)}" if broken else "No property was broken.")
+    return 1 if broken else 0
 
 
-def properties() -> list[str]:
-    module = importlib.import_module("tests.fuzz.test_hostile_input")
-    return [name for name in vars(module) if name.startswith("test_")]
+def _run(name: str, seconds: int) -> bool:
+    """Drive one target in a process of its own, and say how it went."""
+    log = FOLDER / f"{name}.log"
+    command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(seconds), "--here"]
+    FOLDER.mkdir(exist_ok=True)
+    with log.open("w") as lines:
+        status = subprocess.run(command, stdout=lines, stderr=subprocess.STDOUT, check=False).returncode
+    count = [line for line in log.read_text(errors="replace").splitlines() if line.startswith(RATE_PREFIX)]
+    tried = count[-1].removeprefix(RATE_PREFIX).strip() if count else "?"
+    print(f"{name}: {tried} inputs in {seconds} s: {f'BROKEN, see {log}' if status else 'holds'}", flush=True)
+    return status == 0
 
 
-def run_apart(name: str, seconds: int) -> bool:
-    """Run one in a process of its own, which libFuzzer ends, and say what it did in one line."""
-    command = [sys.executable, "-m", "tests.fuzz", "--run", name, "--seconds", str(seconds)]
-    began = time.monotonic()
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=False
-    )
-    figures = [line for line in done.stderr.splitlines() if line.startswith((MEANT, "Done "))]
-    print(
-        f"{name}: {', '.join(figures[-2:]) or 'did not start'}, {time.monotonic() - began:.0f} s", flush=True
-    )
-    if done.returncode:
-        print(done.stdout[-3000:], done.stderr[-3000:], sep="\n")
-    return done.returncode == 0
-
-
-def fuzz(name: str, seconds: int) -> None:
+def _drive(name: str, seconds: int) -> None:
+    """Give the process to atheris, which ends it."""
+    sys.path.insert(0, str(TOOLS))
     import atheris
 
     with atheris.instrument_imports(include=["kfr"]):
-        module = importlib.import_module("tests.fuzz.test_hostile_input")
-    corpus = WORK / "corpus" / name
-    sow(corpus)
-    property_of = getattr(module, name).hypothesis.fuzz_one_input
-    tried = [0, 0]
-
-    def try_one(data: bytes) -> None:
-        tried[0] += 1
-        tried[1] += property_of(data) is not None  # None: the bytes were too few, or drew what has no meaning
-        if tried[0] % 500 == 0:
-            print(f"{MEANT} {tried[1]} of {tried[0]}", file=sys.stderr, flush=True)
-
-    limits = [f"-max_total_time={seconds}", f"-max_len={LONGEST_INPUT}", "-len_control=0", "-timeout=30"]
-    atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={WORK}/", str(corpus)], try_one)
-    atheris.Fuzz()
-
-
-def sow(corpus: Path) -> None:
-    """Give a corpus its first inputs, long enough to draw from; those of an earlier run stay."""
+        module, test = TARGETS[name].split(":")
+        fuzz_one_input = getattr(import_module(module), test).hypothesis.fuzz_one_input
+    corpus = FOLDER / "inputs" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    chance = random.Random(1)
-    for number in range(SEEDS):
-        (corpus / f"seed-{number}").write_bytes(chance.randbytes(chance.randint(1, LONGEST_INPUT)))
+    flags = (f"-max_total_time={seconds}", "-print_final_stats=1", f"-artifact_prefix={FOLDER}/{name}-")
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], fuzz_one_input)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Requests and answers as both fronts carry them, and the bodies of refusals."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -63,20 +63,18 @@ class Answer:
 class Refusal(Exception):  # noqa: N818 - what the register says, not a flaw of the simulator
     """The request breaks a rule of the contract; raised where the rule is checked.
 
-    A code of "" stands for a refusal by the gateway, which answers with a page of its own; `allow` are the methods
-    that would have been right.
+    A code of "" stands for a refusal by the gateway, which answers with a page of its own.
     """
 
-    def __init__(self, status: int, code: str = "", message: str = "", *, allow: Sequence[str] = ()) -> None:
+    def __init__(self, status: int, code: str = "", message: str = "") -> None:
         super().__init__(message or code)
         self.status = status
         self.code = code
-        self.allow = allow
         self.message = message or MEANINGS.get(code, "")
 
     def answer(self, at: datetime, customer_id: int | None = None) -> Answer:
         if not self.code:
-            return gateway_page(self.status, self.allow)
+            return gateway_page(self.status)
         return error(self.status, self.code, at, self.message, customer_id=customer_id)
 
 
@@ -89,10 +87,8 @@ def error(
     return Answer(status=status, body=body, code=code, customer_id=customer_id)
 
 
-def gateway_page(status: int, allow: Sequence[str] = ()) -> Answer:
-    """A page in HTML; with a 405 go the methods that are allowed (RFC 9110)."""
-    headers = {"Allow": ", ".join(allow)} if allow else {}
-    return Answer(status=status, body=GATEWAY_PAGE % status, content_type=HTML, headers=headers)
+def gateway_page(status: int) -> Answer:
+    return Answer(status=status, body=GATEWAY_PAGE % status, content_type=HTML)
 
 
 def encode(value: Any) -> bytes:

@@ -50,7 +50,7 @@ def find_route(method: str, path: str) -> Route:
         if match:
             operation = OPERATIONS.get((resource, method))
             if operation is None:
-                raise Refusal(405, allow=[right for found, right in OPERATIONS if found == resource])
+                raise Refusal(405)
             return Route(operation, *match.groups())
     raise Refusal(404)
 

@@ -126,17 +126,12 @@ def test_other_paths_are_the_gateways_business(caller, path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("PUT", "/relationshipType/DSOPBANK", "POST, DELETE"),
-        ("GET", "/batch", "POST"),
-        ("POST", "/", "GET"),
-        ("DELETE", "/", "GET"),
-    ],
+    ("method", "path"),
+    [("PUT", "/relationshipType/DSOPBANK"), ("GET", "/batch"), ("POST", "/"), ("DELETE", "/")],
 )
-def test_a_method_that_a_path_does_not_have_is_not_allowed(caller, method, path, allowed):
+def test_a_method_that_a_path_does_not_have_is_not_allowed(caller, method, path):
     answer = caller.http.request(method, f"{caller.institution}{path}", headers=caller.headers(ORGANISATION))
-    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    assert answer.status_code == 405
 
 
 def test_a_host_that_is_not_played_is_not_there(caller):
