@@ -14,6 +14,8 @@ ASSERTION_SECONDS: Final = 100  # exp - iat; at most 120 (DIG), and their clock 
 TOKEN_LEEWAY_SECONDS: Final = 10  # a token is renewed so long before it expires (DIG: 5 to 10)
 TOKEN_SECONDS: Final = 120  # how long a token lasts when the answer does not say (DIG)
 
+LONGEST_RETRY_AFTER_SECONDS: Final = 7 * 86_400  # ours: who is told to wait for longer asks again by then
+
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 POOL_TIMEOUT_SECONDS: Final = 10.0
 WRITE_TIMEOUT_SECONDS: Final = 60.0  # between two pieces of a file, not for all of it
