@@ -18,6 +18,7 @@ import httpx
 
 from kfr.register.limits import (
     CONNECT_TIMEOUT_SECONDS,
+    LONGEST_RETRY_AFTER_SECONDS,
     POOL_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
     WRITE_TIMEOUT_SECONDS,
@@ -60,17 +61,20 @@ def describe(failure: httpx.HTTPError) -> str:
 
 
 def read_retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """The seconds to wait, from ``Retry-After`` as seconds or as a date; None without a readable one."""
+    """The seconds to wait, from ``Retry-After`` as seconds or as a date; None without a readable one.
+
+    At most LONGEST_RETRY_AFTER_SECONDS: a number with a hundred digits is a time that no one can wait for.
+    """
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), LONGEST_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return min(max(0.0, (moment - now).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _options(*, on_network: bool) -> dict[str, Any]:
