@@ -342,6 +342,8 @@ def test_of_a_lost_mirror_everyone_is_salvaged_who_stands_in_a_version_that_open
     assert not mirror.is_readable(began.world)
     restarted = mirror.read_or_restart(began.world)
     assert (restarted.version, restarted.proven.size) == (3, 0)  # what follows replaces no older version
+    said = "The mirror is lost or damaged: it is made anew from what the register answers."
+    assert began.institution.said[-1] == said
     mirror.correct(began.world, restarted, present=mirror.NOTHING, absent=np.array([5, 6]))
     assert mirror.is_readable(began.world)  # though nobody is in it
 

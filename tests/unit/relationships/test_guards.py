@@ -118,6 +118,38 @@ def test_limits_can_be_moved():
     assert codes_of(desired=70_000, limits=Limits(shrink_share=0.3)) == []
 
 
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        (
+            {"rows": 0, "rows_rejected": 0},
+            "The warehouse returned no agreement. Check the query and the day's load.",
+        ),
+        (
+            {"rows": 7, "rows_rejected": 7},
+            "All 7 rows were refused. Check the columns that the query maps.",
+        ),
+        (
+            {"worlds": {World.SYNTHETIC: 3}},
+            "3 synthetic numbers in a load to production. They belong to no one: is this the right warehouse?",
+        ),
+        (
+            IN_TEST | {"worlds": {World.REAL_PERSON: 4}, "limits": Limits(agreed_test_users=2)},
+            (
+                "4 numbers of real persons in a load to test, where 2 are agreed with Bits. "
+                "Test data are synthetic: is this the right warehouse?"
+            ),
+        ),
+        (
+            {"numbers_of_2032": 5},
+            "5 numbers are right only by the rule of 2032, which none has in production yet.",
+        ),
+    ],
+)
+def test_a_guard_that_stops_a_run_says_what_it_found_and_where_to_look(figures, message):
+    assert find(**figures)[0].message == message
+
+
 def test_a_message_gives_the_figures_and_the_limit():
     (finding,) = find(removals=2_001)
     assert all(figure in finding.message for figure in ("2001", "100000", "500", "2 %"))
