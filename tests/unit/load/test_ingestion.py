@@ -86,7 +86,8 @@ def test_waiting_writes_nothing_and_may_start_over(planned):
 def test_waiting_takes_the_time_that_loading_takes_and_asks_seldom(planned):
     files = upload.upload(planned.world, "0001")
     began, asked = planned.world.now, len(planned.calls("look_up"))
-    planned.wait(files)
+    loading = planned.wait(files)
+    assert list(loading.proven.values()) == [0.0]  # no witness was missing when it was looked for
     assert 1.0 <= planned.world.now - began < 5.0  # 300 rows at 250 a second
     assert len(planned.calls("look_up")) - asked < 25
 
@@ -158,10 +159,21 @@ def test_a_file_that_does_not_appear_is_late_after_its_grace_and_not_before(plan
     assert deadline <= planned.world.now < deadline + 10
 
 
+def test_every_file_that_does_not_appear_is_late(load):
+    files = ["1" * 64, "2" * 64]
+    for file, customer in zip(files, load.join(2), strict=True):
+        load.world.journal.put(a_send(file, witnesses=(Witness(customer_id=customer),)))
+    assert load.wait(files).late == tuple(files)
+
+
 def test_a_file_without_witnesses_is_waited_out_without_grace(load):
-    load.world.journal.put(a_send("1" * 64, rows=250, counts_from=load.world.now))
+    began = load.world.now
+    load.world.journal.put(a_send("1" * 64, rows=150_000, counts_from=began))
     loading = load.wait(["1" * 64])
     assert (loading.proven, loading.late) == ({}, ())
+    assert load.world.now - began == pytest.approx(
+        2 * 600 + 10, abs=0.05
+    )  # though looks are half a minute apart
     assert load.sends[0].proven_at is None
 
 
@@ -169,7 +181,8 @@ def test_a_file_that_is_proven_or_was_refused_is_not_waited_for(load):
     now = load.world.now
     load.world.journal.put(a_send("1" * 64, proven_at=1.0, counts_from=now))
     load.world.journal.put(a_send("2" * 64, outcome=Outcome.REFUSED, counts_from=now))
-    load.wait(["1" * 64, "2" * 64])
+    loading = load.wait(["1" * 64, "2" * 64])
+    assert (loading.proven, loading.late) == ({}, ())
     assert load.world.now == now
 
 
