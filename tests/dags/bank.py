@@ -77,14 +77,12 @@ class Bank:
                 run_type=DagRunType.MANUAL,
                 triggered_by=DagRunTriggeredByType.TEST,
                 triggering_user_name="kari",
-                state=DagRunState.RUNNING,
-                start_date=datetime.now(UTC),
+                state=DagRunState.QUEUED,
                 session=session,
             )
             created.dag = self.scheduler_dag
-            created.notify_dagrun_state_changed(
-                msg="started"
-            )  # the scheduler's part: the listeners hear of it
+            created.set_state(DagRunState.RUNNING)  # the scheduler's part, and that the listeners hear of it
+            created.notify_dagrun_state_changed(msg="started")
         return Run(self, run_id)
 
     def fail(self, task_id: str, when: When, *, map_index: int = -1) -> Trouble:

@@ -28,12 +28,12 @@ def read_dags(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def scheduled(dag: Any) -> Any:
-    """A Dag as the scheduler knows it."""
-    from airflow.serialization.serialized_objects import DagSerialization
+    """A Dag as the scheduler knows it, from the metadata database."""
+    from airflow.models.dagbag import DBDagBag
+    from airflow.utils.session import create_session
 
-    found = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
-    found.deadline = None  # the scheduler's own, by the numbers that its database gives them
-    return found
+    with create_session() as session:
+        return DBDagBag().get_latest_version_of_dag(dag.dag_id, session=session)
 
 
 def bank_of(dag: Any, folder: Path, patch: pytest.MonkeyPatch) -> AbstractContextManager[Bank]:

@@ -26,6 +26,8 @@ GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 OPERATION: Final = "token"
 
 ASSERTION_REUSED: Final = "MP-012"
+CLOCKS_DIFFER: Final = "MP-130"
+AGED_SECONDS: Final = 2.0  # an answer that took longer may be to an assertion that grew too old on its way
 REMEDIES: Final[Mapping[str, str]] = {  # DIG
     "MP-011": "a parameter was not accepted: look at login, kid and consumer_org",
     "MP-100": "the client is unknown: look at login, and that it was made in this environment",
@@ -35,7 +37,7 @@ REMEDIES: Final[Mapping[str, str]] = {  # DIG
     "MP-122": "the certificate belongs to another organisation than the client: look at keystore and login",
     "MP-123": "the certificate (x5c) was not accepted: use Buypass' or Commfides' for authentication",
     "MP-124": "the signature was not accepted: keystore and environment differ, or kid names another key",
-    "MP-130": "the clocks differ by more than ten seconds: synchronise this machine's clock (NTP)",
+    CLOCKS_DIFFER: "the clocks differ by more than ten seconds: synchronise this machine's clock (NTP)",
     "MP-200": f"the scope is not known: add {SCOPE} to the client in Digdir's self-service",
     "MP-201": f"the client does not have the scope: add {SCOPE} to it in Digdir's self-service",
     "MP-250": "the institution has no access to the scope: ask DSOP@bits.no for it (ONB B-1, 1-3 days)",
@@ -162,7 +164,8 @@ class TokenSource:
     def _keep(self, response: httpx.Response, asked_at: float) -> str:
         answer = _parse(response)
         if response.status_code != httpx.codes.OK:
-            raise _refusal(response, answer, read_retry_after(response, self._clock.now()))
+            waited = self._clock.monotonic() - asked_at
+            raise _refusal(response, answer, read_retry_after(response, self._clock.now()), waited)
         value = answer.get("access_token")
         if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
             raise Retriable("Maskinporten's answer holds no token", status=200, operation=OPERATION)
@@ -188,9 +191,12 @@ def _failed(error: httpx.HTTPError) -> Retriable:
     return Retriable(f"Maskinporten was not reached: {describe(error)}", operation=OPERATION)
 
 
-def _refusal(response: httpx.Response, answer: Mapping[str, Any], retry_after: float | None) -> KfrError:
+def _refusal(
+    response: httpx.Response, answer: Mapping[str, Any], retry_after: float | None, waited: float
+) -> KfrError:
     status, code = response.status_code, _error_code(answer)
-    if status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR or code == ASSERTION_REUSED:
+    used_up = code == ASSERTION_REUSED or (code == CLOCKS_DIFFER and waited > AGED_SECONDS)
+    if status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR or used_up:
         message = "Maskinporten gave no token this time: try again"
         return Retriable(message, status=status, code=code, operation=OPERATION, retry_after=retry_after)
     remedy = REMEDIES.get(code, _UNKNOWN) if code else _NO_CODE

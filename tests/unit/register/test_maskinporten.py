@@ -251,6 +251,27 @@ def test_an_assertion_taken_for_reused_is_cured_by_the_next_one(source_with, mas
     assert tokens.token() == "token-1"
 
 
+def test_an_assertion_that_grew_too_old_on_a_slow_line_is_cured_by_the_next_one(
+    source_with, maskinporten, clock
+):
+    """The clocks agree: a token service that hung for twenty seconds takes the assertion for old."""
+
+    def answer_late(request):
+        clock.sleep(20)
+        return httpx.Response(400, json={"error": "invalid_grant", "error_uri": "errors/MP-130"})
+
+    answers = [answer_late, maskinporten]
+
+    def answer_in_turn(request):
+        return answers.pop(0)(request)
+
+    tokens = source_with(answer_in_turn)
+    with pytest.raises(Retriable) as caught:
+        tokens.token()
+    assert caught.value.code == "MP-130"
+    assert tokens.token() == "token-1"
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_trouble_at_maskinporten_may_be_tried_again_when_it_says(source_with, status):
     with pytest.raises(Retriable) as caught:
