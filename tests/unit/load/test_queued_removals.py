@@ -9,25 +9,9 @@ import pytest
 from kfr.load import lease, removal
 from kfr.load.removal import remove_ended
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
-from kfr.relationships.packing import ids_of, text_of
+from kfr.relationships.packing import text_of
 from tests.faults.institution import Agreement
-from tests.unit.load.one_load import OneLoad, a_send, packed
-
-
-@pytest.fixture
-def loaded(load: OneLoad) -> OneLoad:
-    """Thirty customers loaded and proven, and nothing loading any more."""
-    load.join(30)
-    load.load()
-    return load
-
-
-def customers_of(load: OneLoad) -> list[int]:
-    return ids_of(load.world.place.read_array("files/0001")).tolist()
-
-
-def removed(load: OneLoad) -> list[int]:
-    return [e.customer_id for e in load.calls("remove_one") if e.kind == "remove_one"]
+from tests.unit.load.one_load import OneLoad, a_send, customers_of, packed, removed
 
 
 def ask(load: OneLoad, *texts: str) -> None:
