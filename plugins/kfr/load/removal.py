@@ -94,7 +94,7 @@ def remove_ended(world: World) -> Removals:
     result = Removals(
         due=len(due),
         removed=done,
-        held_back=len(queue.of(Removal.DUE, Removal.HELD)) + len(tomorrow),
+        held_back=len(union(queue.of(Removal.DUE, Removal.HELD), tomorrow)),
         vanished=len(vanished) if world.run.scope == "everyone" else 0,
     )
     world.place.write_json("removals.json", asdict(result))
