@@ -77,12 +77,12 @@ def remove_ended(world: World) -> Removals:
     if not is_authorised(world):
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)
-    ours = union(ids_of(held.proven), ids_of(held.possible))
+    ours = union(ids_of(held.proven), ids_of(held.possible))  # without those who are gone
     queue = RemovalQueue.read(world.state)
     asked, invalid = asked_for(world)
     said = _read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
-    may_be_due = without(_may_be_due(said, ours, asked), queue.gone())
+    may_be_due = _may_be_due(said, ours, asked)
     tomorrow = common(may_be_due, _unproven_today(world))
     due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
@@ -90,11 +90,11 @@ def remove_ended(world: World) -> Removals:
     _require_few(world, due, len(ours))
     done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
-    vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked, queue.gone())
+    vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked)
     result = Removals(
         due=len(due),
         removed=done,
-        held_back=len(queue.of(Removal.DUE, Removal.HELD)) + len(tomorrow),
+        held_back=len(union(queue.of(Removal.DUE, Removal.HELD), tomorrow)),
         vanished=len(vanished) if world.run.scope == "everyone" else 0,
     )
     world.place.write_json("removals.json", asdict(result))
@@ -159,7 +159,7 @@ def _read_again(world: World, ours: Ints, more: Ints) -> Said:
             tainted=fresh.tainted,
         )
     customers, today = common(ours, union(planned.customers, more)), oslo_today(world.clock)
-    found = [extract.fold_again(world, part, today) for part in _questions(customers)]
+    found = [extract.fold_again(world, part, today) for part in _parts(customers, QUESTION)]
     return Said(
         active=union(*(ids_of(f.active) for f in found)),
         ended=union(*(ids_of(f.ended) for f in found)),
@@ -168,8 +168,9 @@ def _read_again(world: World, ours: Ints, more: Ints) -> Said:
     )
 
 
-def _questions(customers: Ints) -> list[Ints]:
-    return np.array_split(customers, range(QUESTION, len(customers), QUESTION)) if customers.size else []
+def _parts(customers: Ints, size: int) -> list[Ints]:
+    """Customers, `size` at a time; nothing of nobody."""
+    return np.array_split(customers, range(size, len(customers), size)) if customers.size else []
 
 
 def _results(asked: Ints, said: Said, ours: Ints, queue: RemovalQueue) -> list[tuple[str, str]]:
@@ -251,7 +252,7 @@ def _unproven_today(world: World) -> Ints:
 def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     """Those of whom the warehouse, asked again just before, still says that they have ended."""
     due = [mirror.NOTHING]
-    for part in _questions(candidates):
+    for part in _parts(candidates, QUESTION):
         now = extract.fold_again(world, part, oslo_today(world.clock))
         ended = common(union(ids_of(now.ended), common(part, asked)), part)
         due.append(without(ended, ids_of(now.active), now.waiting, now.tainted))
@@ -277,7 +278,7 @@ def _remove(
     """Remove one after another; how many answered, and what was answered for those that a person must look at."""
     done, proven = 0, set(common(due, held).tolist())
     unknown: list[NotRegistered] = []
-    for stretch in np.array_split(due, range(STRETCH, len(due), STRETCH)) if due.size else []:
+    for stretch in _parts(due, STRETCH):
         lease.check(world)
         for customer in stretch.tolist():
             queue.entries[customer].state = Removal.INTENDED

@@ -180,7 +180,6 @@ def _checked_host(name: str, text: str, example: str) -> str:
         url = URL(text)
     except InvalidURL:
         url = URL("")
-    # A path is put behind it, so that not even an empty query or fragment may stand there.
     host = url.raw_host.decode("ascii").rstrip(".").lower()
     plain = host and (url.port or 0) <= MAX_PORT and not re.search(r"[\s\\?#@]", text)
     if url.scheme not in {"https", "http"} or not plain:

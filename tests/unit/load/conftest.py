@@ -26,3 +26,18 @@ def institution(folder: Path) -> Institution:
 def load(institution: Institution) -> OneLoad:
     """A first load of a bank that has no customers yet."""
     return OneLoad(institution)
+
+
+@pytest.fixture
+def loaded(load: OneLoad) -> OneLoad:
+    """Thirty customers loaded and proven, and nothing loading any more."""
+    load.join(30)
+    load.load()
+    return load
+
+
+@pytest.fixture
+def began(load: OneLoad) -> OneLoad:
+    """The register is taken, and nothing was sent yet."""
+    load.acquire()
+    return load

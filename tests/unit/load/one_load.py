@@ -13,6 +13,7 @@ from kfr.clock import oslo_today
 from kfr.load import arrivals, extract, lease, mirror, planning, removal, upload, verification
 from kfr.load.ingestion import Loading, await_loading, await_settling
 from kfr.load.journal import Outcome, Send
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import Run, World
 from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
@@ -22,6 +23,7 @@ from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import Event, Fault, FaultKind
 
+START = date(2020, 1, 1)  # of those who are sent without a load
 GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_share=0.5)
 GRACE_SECONDS = 60.0
 RUN = Run(
@@ -234,3 +236,31 @@ def a_send(file: str = "f" * 64, **changes: Any) -> Send:
         "outcome": Outcome.ACCEPTED,
     }  # fmt: skip
     return Send(file=file, **{**given, **changes})
+
+
+def file_of(customer: int) -> str:
+    """The fingerprint of the file that `sent` makes up for this customer and greater ones."""
+    return f"{customer:040d}".ljust(64, "0")
+
+
+def sent(load: OneLoad, customers: list[int], **changes: object) -> Ints:
+    """A send with these customers stands in the journal; its rows."""
+    rows = packed(customers, START)
+    send = a_send(file_of(min(customers)), rows=len(rows), counts_from=load.world.now, **changes)
+    load.world.journal.intend(send, rows)
+    return rows
+
+
+def customers_of(load: OneLoad) -> list[int]:
+    """Whom the first file of a load holds, sorted."""
+    return ids_of(load.world.place.read_array("files/0001")).tolist()
+
+
+def removed(load: OneLoad) -> list[int]:
+    """Whom the register was told to remove, and understood so, in order."""
+    return [e.customer_id for e in load.calls("remove_one") if e.kind == "remove_one"]
+
+
+def states(load: OneLoad) -> dict[int, Removal]:
+    """Whose removal the queue has, and how far it has come."""
+    return {c: e.state for c, e in RemovalQueue.read(load.world.state).entries.items()}

@@ -14,9 +14,8 @@ from kfr.load.retention import Retention
 from kfr.load.staging import StateMissing
 from kfr.relationships.packing import Ints, day_number, ids_of, pack, starts_of
 from tests.faults.institution import Institution
-from tests.unit.load.one_load import OneLoad, a_send, packed
+from tests.unit.load.one_load import START, OneLoad, a_send, file_of, packed, sent
 
-START = date(2020, 1, 1)
 KEPT = 12  # versions
 POPULATIONS = st.dictionaries(st.integers(1, 40), st.integers(0, 5), max_size=30)
 
@@ -27,24 +26,6 @@ def population(starts: dict[int, int]) -> Ints:
 
 def starts_by_customer(packed_: Ints) -> dict[int, int]:
     return dict(zip(ids_of(packed_).tolist(), starts_of(packed_).tolist(), strict=True))
-
-
-@pytest.fixture
-def began(load: OneLoad) -> OneLoad:
-    load.acquire()
-    return load
-
-
-def file_of(customer: int) -> str:
-    return f"{customer:040d}".ljust(64, "0")
-
-
-def sent(load: OneLoad, customers: list[int], **changes: object) -> Ints:
-    """A send with these customers stands in the journal; its rows."""
-    rows = packed(customers, START)
-    send = a_send(file_of(min(customers)), rows=len(rows), counts_from=load.world.now, **changes)
-    load.world.journal.intend(send, rows)
-    return rows
 
 
 @given(POPULATIONS, POPULATIONS)
@@ -64,7 +45,10 @@ def test_an_institution_that_just_began_holds_nothing(began):
 
 
 def test_without_a_state_there_is_no_empty_mirror(load):
-    with pytest.raises(StateMissing, match="mirror is lost"):
+    remedy = "Run kfr_reconcile: it rebuilds the mirror by looking everyone up."
+    with pytest.raises(
+        StateMissing, match=f"The mirror is lost: its state says that there was one. {remedy}"
+    ):
         mirror.read(load.world)
 
 
@@ -153,7 +137,8 @@ def test_a_new_start_takes_the_place_of_the_old_one(began):
     sent(began, [5], proven_at=1.0)
     mirror.record(began.world)
     new = packed([5], date(2015, 1, 1))
-    began.world.journal.intend(a_send("a" * 64, rows=1, proven_at=2.0, counts_from=9e9), new)
+    earlier_by_name = "0" * 64  # which file is the later one is told by its time alone
+    began.world.journal.intend(a_send(earlier_by_name, rows=1, proven_at=2.0, counts_from=9e9), new)
     mirror.record(began.world)
     assert starts_of(mirror.read(began.world).proven).tolist() == [day_number(date(2015, 1, 1))]
 
@@ -200,15 +185,18 @@ def test_a_crash_at_any_touch_of_the_very_first_recording_loses_nothing(folder):
     pytest.fail("record touches the world for ever")
 
 
-def test_closed_sends_of_other_runs_are_archived_and_this_run_s_own_stay(began):
-    sent(began, [5], proven_at=1.0, verified=True, run="another-run")
-    sent(began, [6], proven_at=1.0, verified=True, run=began.run.key)
-    sent(began, [7], witnesses=(Witness(customer_id=7),), run="another-run")  # open
-    sent(began, [8], proven_at=1.0, run="another-run")  # its witnesses were found, and nobody looked at more
-    began.institution.clock.advance(3600)
-    mirror.record(began.world)
-    assert {s.file for s in began.sends} == {file_of(6), file_of(7), file_of(8)}
-    assert began.proven == [5, 6, 8]
+def test_the_pointer_says_which_version_of_what_run_holds_how_many_since_when(began):
+    sent(began, [5, 6], proven_at=1.0)
+    sent(began, [7])
+    held = mirror.record(began.world)
+    assert began.world.state.read_json("mirror") == {
+        "version": 1,
+        "run": began.run.key,
+        "at": began.world.now,
+        "proven": 2,
+        "possible": 1,
+        "fingerprint": began.world.staging.fingerprint(held.proven.tobytes()),
+    }
 
 
 def test_old_versions_are_kept_for_a_while_and_then_dropped(began):
@@ -342,6 +330,8 @@ def test_of_a_lost_mirror_everyone_is_salvaged_who_stands_in_a_version_that_open
     assert not mirror.is_readable(began.world)
     restarted = mirror.read_or_restart(began.world)
     assert (restarted.version, restarted.proven.size) == (3, 0)  # what follows replaces no older version
+    said = "The mirror is lost or damaged: it is made anew from what the register answers."
+    assert began.institution.said[-1] == said
     mirror.correct(began.world, restarted, present=mirror.NOTHING, absent=np.array([5, 6]))
     assert mirror.is_readable(began.world)  # though nobody is in it
 
@@ -394,17 +384,3 @@ def test_a_mirror_that_another_run_has_moved_since_it_was_read_is_not_overwritte
     with pytest.raises(LeaseLost, match="has moved the mirror"):
         mirror.correct(load.world, stale, present=packed([1_898_228_475], load.today), absent=mirror.NOTHING)
     assert mirror.read(load.world).version == moved.version
-
-
-def test_a_send_that_nothing_proves_stays_for_its_day_in_other_runs_too(load: OneLoad):
-    """Until then no removal of its customers: its rows may still load, and bring them back."""
-    load.join(2)
-    load.load()
-    other = load.with_run(dag_id="kfr_reconcile", run_id="manual__9")
-    send = a_send(run=load.run.key, witnesses=(), rows=1, counts_from=load.world.now - 60)
-    load.world.journal.intend(send, packed([1_898_228_475], load.today))
-    mirror.record(other.world)
-    assert send.name in [s.name for s in other.world.journal.sends()]
-    load.pass_days(1)
-    mirror.record(other.world)
-    assert send.name not in [s.name for s in other.world.journal.sends()]

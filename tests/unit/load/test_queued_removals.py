@@ -1,31 +1,17 @@
 """Removals that the institution's own queue asks for, and those of an interval: whom a run may remove, and no other."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
-from kfr.load import lease
+from kfr.load import lease, removal
 from kfr.load.removal import remove_ended
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
-from kfr.relationships.packing import ids_of, text_of
+from kfr.relationships.packing import text_of
 from tests.faults.institution import Agreement
-from tests.unit.load.one_load import OneLoad
-
-
-@pytest.fixture
-def loaded(load: OneLoad) -> OneLoad:
-    """Thirty customers loaded and proven, and nothing loading any more."""
-    load.join(30)
-    load.load()
-    return load
-
-
-def customers_of(load: OneLoad) -> list[int]:
-    return ids_of(load.world.place.read_array("files/0001")).tolist()
-
-
-def removed(load: OneLoad) -> list[int]:
-    return [e.customer_id for e in load.calls("remove_one") if e.kind == "remove_one"]
+from tests.unit.load.one_load import OneLoad, a_send, customers_of, packed, removed
 
 
 def ask(load: OneLoad, *texts: str) -> None:
@@ -34,6 +20,53 @@ def ask(load: OneLoad, *texts: str) -> None:
 
 def answers(load: OneLoad) -> dict[str, str | None]:
     return load.institution.warehouse.queue
+
+
+def at_question(load: OneLoad, nth: int, change: Callable[[], None]) -> list[int]:
+    """Let the warehouse change before it answers its nth question about customers; how many each was about."""
+    warehouse, asked = load.institution.warehouse, []
+    ask_it = warehouse.agreements_of
+
+    def agreements_of(customer_ids):
+        asked.append(len(customer_ids))
+        if len(asked) == nth:
+            change()
+        return ask_it(customer_ids)
+
+    warehouse.agreements_of = agreements_of
+    return asked
+
+
+def lists_the_future(load: OneLoad) -> None:
+    """Let the warehouse give agreements that begin tomorrow, as a query may that does not keep to the day."""
+    warehouse = load.institution.warehouse
+    everyone = warehouse.agreements
+    warehouse.agreements = lambda as_of: everyone(as_of + timedelta(days=1))
+
+
+def refuse_a_row_of(load: OneLoad, customer: int, text: str = "") -> Agreement:
+    wrong = Agreement(text or text_of(customer), load.today, load.today - timedelta(days=10))
+    load.institution.warehouse.agreements_held.append(wrong)
+    return wrong
+
+
+def begins(load: OneLoad, customer: int, *, in_days: int = 0) -> None:
+    agreement = Agreement(text_of(customer), load.today + timedelta(days=in_days))
+    load.institution.warehouse.agreements_held.append(agreement)
+
+
+def unproven_today(load: OneLoad, customer: int) -> None:
+    """A file with this customer was sent a minute ago, and has no witness that could prove it."""
+    send = a_send(run=load.run.key, counts_from=load.world.now - 60, rows=1)
+    load.world.journal.intend(send, packed([customer], load.today))
+
+
+def interval_of_today(loaded: OneLoad) -> OneLoad:
+    """The next load, of whom anything changed today; the first one lies twenty days back."""
+    loaded.finish()
+    lease.release(loaded.world)
+    loaded.pass_days(20)
+    return loaded.next(scope="interval", interval=(loaded.today, loaded.today))
 
 
 def test_who_vanished_is_removed_when_the_queue_asks_for_it_and_the_queue_is_told(loaded):
@@ -118,3 +151,133 @@ def test_an_interval_removes_whom_it_is_about_who_waits_and_who_is_asked_for(loa
     assert removed(load) == sorted([changed, waits, asked])
     assert (result.due, result.vanished) == (3, 0)
     assert other in load.registered
+
+
+def test_the_queue_is_told_who_is_a_customer_of_an_interval_in_which_nothing_changed_for_them(loaded):
+    (customer, *_) = customers_of(loaded)
+    load = interval_of_today(loaded)
+    ask(load, text_of(customer))
+    load.plan(first_load=False)
+    load.close_additions()
+    assert remove_ended(load.world).due == 0
+    assert answers(load) == {text_of(customer): "customer"}
+
+
+def test_a_row_that_an_interval_refused_holds_a_removal_up_though_asking_by_number_does_not_give_it(loaded):
+    """It stands under the number with blanks around it, and the question is about the number."""
+    blanks, clean = customers_of(loaded)[:2]
+    load = interval_of_today(loaded)
+    load.end([blanks, clean])
+    refuse_a_row_of(load, blanks, f" {text_of(blanks)} ")
+    load.plan(first_load=False)
+    load.close_additions()
+    remove_ended(load.world)
+    assert removed(load) == [clean]
+
+
+@pytest.mark.parametrize("scope", ["everyone", "interval"])
+def test_a_refused_row_that_is_repaired_just_before_the_last_question_still_holds_the_removal_up(
+    loaded, scope
+):
+    """Each question is a guard of its own: a warehouse that is being repaired is asked again by the next run."""
+    repaired, clean = customers_of(loaded)[:2]
+    load = loaded
+    if scope == "interval":
+        load = interval_of_today(loaded)
+        load.end([repaired, clean])
+        load.plan(first_load=False)
+        load.close_additions()
+    load.end([repaired, clean])
+    wrong = refuse_a_row_of(load, repaired)
+    held = load.institution.warehouse.agreements_held
+    asked = at_question(load, 1 if scope == "everyone" else 2, lambda: held.remove(wrong))
+    assert remove_ended(load.world).due == 1
+    assert removed(load) == [clean]
+    assert wrong not in held
+    assert asked[-1] == 1  # only who may be due is asked about again
+
+
+def test_a_row_that_is_refused_only_at_the_last_question_holds_the_removal_up(loaded):
+    refused, clean = customers_of(loaded)[:2]
+    loaded.end([refused, clean])
+    at_question(loaded, 1, lambda: refuse_a_row_of(loaded, refused))
+    assert remove_ended(loaded.world).due == 1
+    assert removed(loaded) == [clean]
+
+
+@pytest.mark.parametrize("in_days", [0, 1])
+def test_who_is_or_will_be_a_customer_when_everyone_is_read_is_not_removed_though_they_vanish_then(
+    loaded, in_days
+):
+    """The queue asks for them, and both answers of the warehouse must agree to it."""
+    vanishes, ended = customers_of(loaded)[:2]
+    lists_the_future(loaded)
+    loaded.end([vanishes, ended])
+    begins(loaded, vanishes, in_days=in_days)
+    ask(loaded, text_of(vanishes))
+    at_question(loaded, 1, lambda: loaded.forget([vanishes]))
+    assert remove_ended(loaded.world).due == 1
+    assert removed(loaded) == [ended]
+    assert answers(loaded) == {text_of(vanishes): "customer"}
+
+
+@pytest.mark.parametrize("in_days", [0, 1])
+def test_who_had_vanished_and_is_a_customer_at_the_last_question_is_not_removed(loaded, in_days):
+    (back, *_) = customers_of(loaded)
+    loaded.forget([back])
+    ask(loaded, text_of(back))
+    at_question(loaded, 1, lambda: begins(loaded, back, in_days=in_days))
+    assert remove_ended(loaded.world).due == 0
+    assert removed(loaded) == []
+
+
+def test_who_begins_tomorrow_or_has_only_a_refused_row_has_not_vanished(loaded):
+    future, refused, vanished = customers_of(loaded)[:3]
+    loaded.forget([future, refused, vanished])
+    lists_the_future(loaded)
+    begins(loaded, future, in_days=1)
+    refuse_a_row_of(loaded, refused)
+    assert remove_ended(loaded.world).vanished == 1
+
+
+def test_who_vanished_and_is_asked_for_has_not_vanished_though_the_removal_must_wait_for_tomorrow(loaded):
+    (customer, *_) = customers_of(loaded)
+    unproven_today(loaded, customer)
+    loaded.forget([customer])
+    ask(loaded, text_of(customer))
+    result = remove_ended(loaded.world)
+    assert (result.due, result.held_back, result.vanished) == (0, 1, 0)
+
+
+def test_a_removal_that_is_due_and_must_wait_for_tomorrow_stays_in_the_queue(loaded):
+    (customer, *_) = customers_of(loaded)
+    unproven_today(loaded, customer)
+    queue = RemovalQueue.read(loaded.world.state)
+    queue.entries[customer] = waits = Entry(state=Removal.DUE, run="earlier", since=1.0)
+    queue.write()
+    loaded.end([customer])
+    result = remove_ended(loaded.world)
+    assert (result.due, result.removed, result.held_back) == (0, 0, 1)  # one customer, counted once
+    assert RemovalQueue.read(loaded.world.state).entries == {customer: waits}
+
+
+def test_the_warehouse_is_asked_about_so_many_at_a_time_and_never_about_nobody(loaded, monkeypatch):
+    """A list of nobody is wrong SQL in most databases."""
+    monkeypatch.setattr(removal, "QUESTION", 3)
+    asked = at_question(loaded, 0, lambda: None)
+    assert remove_ended(loaded.world).due == 0
+    assert asked == []
+    loaded.end(customers_of(loaded)[:7])
+    assert remove_ended(loaded.world).removed == 7
+    assert asked == [3, 3, 1]
+
+
+def test_what_is_outstanding_is_due_and_not_what_waits_from_before_without_being_found(loaded):
+    due, intended, held = customers_of(loaded)[:3]
+    queue = RemovalQueue.read(loaded.world.state)
+    for customer, state in ((due, Removal.DUE), (intended, Removal.INTENDED), (held, Removal.HELD)):
+        queue.entries[customer] = Entry(state=state, run="earlier")
+    queue.write()
+    assert removal.outstanding(loaded.world).tolist() == [due]
+    loaded.world.place.write_array(removal.DUE, np.array([held]))  # this run found them
+    assert removal.outstanding(loaded.world).tolist() == [due, held]

@@ -192,6 +192,12 @@ def test_plain_http_goes_nowhere_else(host):
         "https://gateway .example/",
         "https://gateway.example\\@other.example/",
         "https://gateway.example:port/",
+        "https://gateway.example:65536/",
+        "https://gateway.example/?",
+        "https://gateway.example/#",
+        "https://gateway\x80.example/",
+        "https://999.1.1.1/",
+        "https://gateway.example/\x1b",
         "https://[::1/",
     ],
 )
