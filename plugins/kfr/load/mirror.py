@@ -142,6 +142,12 @@ def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]
     return put(take(held.proven, absent), present), take(take(held.possible, absent), ids_of(present))
 
 
+def doubt(world: World, rows: Ints) -> None:
+    """Let `rows` be possible only: the file that proved them to be there is open again."""
+    held, rows = read(world), np.sort(rows)
+    _move(world, held, take(held.proven, ids_of(rows)), put(held.possible, rows))
+
+
 def void(world: World, customers: Ints) -> None:
     """Let no closed send or single addition speak for `customers` (sorted) any more: their proof is from before."""
     if not customers.size:

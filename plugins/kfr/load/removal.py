@@ -347,7 +347,7 @@ def _delete(world: World, customer: int) -> None:
 def _reopen(world: World, customer: int) -> bool:
     """Void the proof of the file that held this customer: it counts as sent now, the customer its witness.
 
-    False if no entry is left of such a file.
+    What it alone had proven is not proven any more. False if no entry is left of such a file.
     """
     reopened = False
     for send in world.journal.sends():
@@ -356,6 +356,7 @@ def _reopen(world: World, customer: int) -> bool:
             ~among(rows, distinct(world.journal.start_changes(send.run)[:, 0]))
         ]  # there before, by another file
         if send.loads and customer in ids_of(rows):
+            mirror.doubt(world, rows)
             witnesses = (*send.witnesses, Witness(customer_id=customer))
             world.journal.put(replace(send, proven_at=None, witnesses=witnesses, counts_from=world.now))
             reopened = True

@@ -50,6 +50,8 @@ def test_a_404_for_who_was_proven_reopens_the_file_keeps_the_removal_and_sends_i
     assert loaded.sends[0].proven_at is None
     assert loaded.sends[0].counts_from == loaded.world.now  # its time begins anew
     assert Witness(customer_id=missing) in loaded.sends[0].witnesses
+    assert set(loaded.possible) == set(customers_of(loaded))  # what the file alone had proven
+    assert not loaded.proven
     with pytest.raises(SendsOpen):
         remove_ended(loaded.world)
     for _ in range(2):  # late, then sent again
