@@ -42,7 +42,7 @@ GUIDE = """
 Airflow is ready: {url}   user {user}   password {password}
 
   1. Admin > Connections > kfr_default: the form; its button Test gets a token and reaches the register.
-  2. Dags > "KFR: first load (D-3, D-4)": switch it on, then Trigger. Tick `dry_run` for the first time: it plans
+  2. Dags > "KFR: first load (D-3, D-4)": Trigger, which switches it on, too. *Dry run* for the first time: it plans
      and forecasts and sends nothing. Trigger again without it and watch the files being sent, proven and verified.
   3. A task's Logs say what it does; the XCom tab has counts and labels, never a customer's number.
   4. The stand-in of the register:  {simulator}/simulator/log    what was asked and answered, in order
@@ -50,12 +50,14 @@ Airflow is ready: {url}   user {user}   password {password}
                                     {simulator}/simulator/mails  the mails: to Bits, D-4 among them, and alerts to on-call
   5. The warehouse is yours to change while a load runs (all of it is synthetic):
      psql {warehouse} -c "UPDATE agreements SET ended_on = CURRENT_DATE WHERE ended_on IS NULL AND random() < 0.001"
-     Then switch "KFR: periodic load (A-8)" on: its run brings the register up to date. The page KFR shows it all.
+     Then switch "KFR: periodic load (A-8)" on: that starts the day's run, which brings the register up to date. It
+     waits while a first load has the register. The page KFR shows it all.
   6. See it fail. Before a load: the next file is acknowledged and never loaded. After a minute or two an alert goes to
      on-call; read it among the mails, click on its section of the runbook, and follow it. The second try loads the file.
      curl -X POST {simulator}/simulator/faults -H 'Content-Type: application/json' \\
        -d '{{"kind": "file_dropped", "operation": "register_file", "nth": 1}}'
-     With "times": 12 every try of every file is lost: in some ten minutes the load is red, and has to be cleared.
+     With "times": 12 every try of every file is lost: in some ten minutes the load is red, and has to be cleared. After
+     that the files are looked up for a quarter of an hour before they are sent again: their logs say until when.
      What is still planned to fail: curl {simulator}/simulator/faults; curl -X DELETE on the same address ends it.
   7. What the runbook does by hand, in another shell, in this folder:
      (. {env}; {python} -m kfr sends)

@@ -40,9 +40,10 @@ def failure_of(context: Any, standing: str) -> Alert:
         follows=ti.task_id == "record_mirror" and type(error) is Fatal,
         what=f"{dag_run.dag_id} {kind}, at {ti.task_id}. {said}",
         means=standing,
-        do="nothing at night: the file is tried again by itself, and removals wait for it. In the morning look at "
-        "the page. If its task has failed, clear it with its downstream tasks: nothing is sent twice that is known "
-        "to be there. If it fails again ask DSOP@bits.no with the CorrelationID, from 08:00 on."
+        do="nothing at night: the file is tried again by itself, and removals wait for it. No other mail comes if it "
+        "gives up, so look at the page in the morning. If its task has failed, clear it with its downstream tasks: "
+        "nothing is sent twice that is known to be there. If it fails again ask DSOP@bits.no with the CorrelationID, "
+        "from 08:00 on."
         if again
         else "remedy the cause as said above, then clear the failed task with its downstream tasks.",
         section=section,
