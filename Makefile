@@ -9,6 +9,8 @@
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
 #   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
+#   make fuzz [SECONDS=…] [TARGETS=…]    what comes from outside, made as hostile as can be, a minute for each of nine targets
+#   make audit                           known vulnerabilities of what requirements.lock names, as osv.dev has them
 #   make year                            a simulated year of loads, day by day, and random weeks
 #   make leaks                           a load with faults, then a search of all that the machine keeps for identifiers
 #   make walk                            the way in, from an empty file to D-4; KFR_PRINTS=folder keeps reports and mails
@@ -26,6 +28,8 @@ DEFECT ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+SECONDS ?= 60
+TARGETS ?=
 
 UV_VERSION := 0.13.9
 VENV := .venv
@@ -34,11 +38,12 @@ UV := $(VENV)/bin/uv
 VENV_READY := $(VENV)/.uv-$(UV_VERSION)
 PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
+FUZZER_READY := .fuzz/.atheris-ready
 PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults year kills leaks mutants ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults year kills leaks mutants fuzz audit ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -90,6 +95,12 @@ year: setup
 leaks: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/unit/test_leaks.py tests/system/test_leaks.py $(TEST_ARGS)
 
+fuzz: setup $(FUZZER_READY)
+	@$(RUN) -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+audit: setup
+	@$(RUN) -m tests.audit
+
 check-sql: setup
 	@$(RUN) -m kfr check-sql --conn-id $(CONN)
 
@@ -98,12 +109,20 @@ lock: $(VENV_READY)
 		--all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .bench .mutants dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .fuzz .mutants dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Each step leaves a file, so that a second `make` has nothing to do. The package itself is installed last: `uv pip
 # sync` removes what the lock does not name (it leaves pip and uv, as they came with the environment).
 $(SETUP_READY): $(PACKAGES_READY) pyproject.toml
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+# Apart from the lock: it has wheels for Linux only.
+$(FUZZER_READY): $(VENV_READY)
+	@rm -rf .fuzz/tools && mkdir -p .fuzz
+	@$(UV) pip install --quiet --python $(RUN) --target .fuzz/tools --no-deps --only-binary :all: atheris==3.0.0 || { \
+		echo "atheris does not install on this machine; make test tries the same properties, with fewer inputs." >&2; \
+		exit 1; }
 	@touch $@
 
 # What the package is measured against, apart from it. Where they do not install, the rest is measured without them.

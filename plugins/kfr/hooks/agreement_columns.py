@@ -75,7 +75,8 @@ def from_values(values: Sequence[Any], name: str, file: str) -> "pa.Array[Any]":
     """Make a column of what a DB-API cursor gave; an Arrow error would quote the value it does not take."""
     kinds = set(map(type, values)) - {NoneType}
     if len(kinds) <= 1:
-        with suppress(pa.ArrowException):  # a type that Arrow does not know
+        # A type that Arrow does not know, an integer too large for it, a decimal or a text that is none.
+        with suppress(pa.ArrowException, OverflowError, TypeError, UnicodeError):
             column: pa.Array[Any] = pa.array(values)
             return column
     found = " and ".join(sorted(kind.__name__ for kind in kinds))
@@ -98,7 +99,8 @@ def _as_date(column: "pa.Array[Any]", name: str, file: str) -> "pa.Array[Any]":
         raise _wrong_type(file, name, str(kind))
     days = column.cast(pa.date32(), safe=False)
     # Arrow cuts the time of day off without a word; which day it belongs to is not ours to guess.
-    if not pc.all(pc.equal(days.cast(kind), column), min_count=0).as_py():
+    # A day that the type cannot hold at 00:00 comes back as another moment, which is not the one that was given.
+    if not pc.all(pc.equal(days.cast(kind, safe=False), column), min_count=0).as_py():
         raise _wrong_type(file, name, f"{kind} with a time of day")
     return days
 

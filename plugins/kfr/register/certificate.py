@@ -106,13 +106,29 @@ def load_keystore(
     key, leaf = _open(_content(keystore), password)
     if not isinstance(key, RSAPrivateKey):
         raise _error(Flaw.NOT_RSA, "the certificate's key is not RSA")
+    try:
+        return _check(key, leaf, expected_organisation, environment, at)
+    except (
+        ValueError,
+        x509.DuplicateExtension,
+    ):  # the parts of a certificate are read when they are asked for
+        raise _error(Flaw.NO_CERTIFICATE, "the certificate for its key cannot be read") from None
+
+
+def _check(
+    key: RSAPrivateKey,
+    leaf: x509.Certificate,
+    organisation: str | None,
+    environment: Environment,
+    at: datetime,
+) -> EnterpriseCertificate:
     _check_usage(leaf)
     _check_validity(leaf, at)
     issuer = _check_issuer(leaf, environment)
     return EnterpriseCertificate(
         key=key,
         leaf_der=leaf.public_bytes(Encoding.DER),
-        organisation_number=_check_organisation(leaf, expected_organisation),
+        organisation_number=_check_organisation(leaf, organisation),
         issuer=issuer,
         not_after=leaf.not_valid_after_utc,
         environment=environment,
@@ -152,6 +168,8 @@ def _open(content: bytes, password: str) -> tuple[PrivateKeyTypes, x509.Certific
     if not _PKCS12_START.match(content):
         raise _error(Flaw.NOT_PKCS12, "the content is not PKCS#12")
     try:
+        if "\0" in password:
+            raise ValueError("cryptography would panic, which no one catches")
         store = pkcs12.load_pkcs12(content, password.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise _error(Flaw.PASSWORD, "could not be opened: the password is wrong, or it is damaged") from None

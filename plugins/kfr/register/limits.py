@@ -13,6 +13,9 @@ SAMPLE_SIZE: Final = 2_995  # no miss in so many: under 0.1 % is wrong, at 95 % 
 ASSERTION_SECONDS: Final = 100  # exp - iat; at most 120 (DIG), and their clock may differ by 10
 TOKEN_LEEWAY_SECONDS: Final = 10  # a token is renewed so long before it expires (DIG: 5 to 10)
 TOKEN_SECONDS: Final = 120  # how long a token lasts when the answer does not say (DIG)
+LONGEST_TOKEN_SECONDS: Final = 3_600  # ours: whatever an answer says, a token is fetched anew by then
+
+LONGEST_RETRY_AFTER_SECONDS: Final = 7 * 86_400  # ours: who is told to wait for longer asks again by then
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 POOL_TIMEOUT_SECONDS: Final = 10.0

@@ -16,7 +16,12 @@ import jwt
 from kfr.clock import Clock
 from kfr.register.certificate import EnterpriseCertificate
 from kfr.register.errors import KfrError, MaskinportenRefused, Retriable
-from kfr.register.limits import ASSERTION_SECONDS, TOKEN_LEEWAY_SECONDS, TOKEN_SECONDS
+from kfr.register.limits import (
+    ASSERTION_SECONDS,
+    LONGEST_TOKEN_SECONDS,
+    TOKEN_LEEWAY_SECONDS,
+    TOKEN_SECONDS,
+)
 from kfr.register.settings import Settings
 from kfr.register.transport import describe, open_async_client, open_client, read_retry_after
 from kfr.register.watch import Watch, unwatched
@@ -184,7 +189,8 @@ def _parse(response: httpx.Response) -> dict[str, Any]:
 
 def _lifetime(answer: Mapping[str, Any]) -> float:
     seconds = answer.get("expires_in", TOKEN_SECONDS)
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+    # Bounded first: JSON has integers that are too large for a float.
+    return float(max(0, min(seconds, LONGEST_TOKEN_SECONDS))) if isinstance(seconds, int | float) else 0.0
 
 
 def _failed(error: httpx.HTTPError) -> Retriable:

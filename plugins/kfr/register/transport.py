@@ -1,8 +1,9 @@
 """HTTP as this project uses it: every phase has a time-out, nothing is taken from the surroundings.
 
-No redirect is followed (a redirected write would go where nobody looked), no proxy or .netrc is read from
-the environment, and the libraries' own logs stay silent: a look-up would be a line each, and at DEBUG
-they show headers, CustomerID and the token among them.
+No redirect is followed (a redirected write would go where nobody looked), no cookie is kept (one that is not
+ASCII would break every later request), no proxy or .netrc is read from the environment, and the libraries'
+own logs stay silent: a look-up would be a line each, and at DEBUG they show headers, CustomerID and the token
+among them.
 """
 
 import logging
@@ -10,12 +11,14 @@ import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
 
 from kfr.register.limits import (
     CONNECT_TIMEOUT_SECONDS,
+    LONGEST_RETRY_AFTER_SECONDS,
     POOL_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
     WRITE_TIMEOUT_SECONDS,
@@ -58,17 +61,20 @@ def describe(failure: httpx.HTTPError) -> str:
 
 
 def read_retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """The seconds to wait, from ``Retry-After`` as seconds or as a date; None without a readable one."""
+    """The seconds to wait, from ``Retry-After`` as seconds or as a date; None without a readable one.
+
+    At most LONGEST_RETRY_AFTER_SECONDS: a number with a hundred digits is a time that no one can wait for.
+    """
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), LONGEST_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return min(max(0.0, (moment - now).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _options(*, on_network: bool) -> dict[str, Any]:
@@ -78,6 +84,7 @@ def _options(*, on_network: bool) -> dict[str, Any]:
         "timeout": TIMEOUT,
         "headers": HEADERS,
         "follow_redirects": False,
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
         "trust_env": False,
         "verify": tls_context() if on_network else True,
     }

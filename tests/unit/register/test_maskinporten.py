@@ -142,6 +142,8 @@ def test_a_token_s_time_runs_from_before_it_was_asked_for(source_with, clock):
         ({"expires_in": "x"}, 2),
         ({"expires_in": -1}, 2),
         ({"expires_in": None}, 2),
+        ({"expires_in": 10**400}, 1),
+        ({"expires_in": -(10**400)}, 2),
     ],
 )
 def test_a_token_that_hardly_lasts_is_used_once_and_120_seconds_is_the_default(

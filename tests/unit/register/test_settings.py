@@ -147,6 +147,7 @@ def test_the_hosts_of_one_environment_are_refused_in_the_other(environment, othe
             values[other],
             values[other].upper().replace("HTTPS", "https"),
             values[other].replace(".no", ".no."),
+            values[other].replace(".no", "\u3002no"),  # a full stop too, where a name is looked up
         ):
             message = flaw(environment=environment, **{field: url})
             assert message.startswith(f"{field}: ")
@@ -191,6 +192,12 @@ def test_plain_http_goes_nowhere_else(host):
         "https://gateway .example/",
         "https://gateway.example\\@other.example/",
         "https://gateway.example:port/",
+        "https://gateway.example:65536/",
+        "https://gateway.example/?",
+        "https://gateway.example/#",
+        "https://gateway\x80.example/",
+        "https://999.1.1.1/",
+        "https://gateway.example/\x1b",
         "https://[::1/",
     ],
 )

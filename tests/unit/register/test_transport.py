@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kfr.register.limits import LONGEST_RETRY_AFTER_SECONDS
 from kfr.register.transport import describe, open_async_client, open_client, read_retry_after, was_sent
 from tests.unit.register.loopback import Loopback, answer
 
@@ -112,9 +114,37 @@ def test_a_retry_after_that_cannot_be_read_is_none(text):
 def test_no_retry_after_breaks_the_reading(text):
     response = httpx.Response(429, headers=[(b"Retry-After", text.encode(errors="replace"))])
     seconds = read_retry_after(response, NOW)
-    assert seconds is None or seconds >= 0
+    assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER_SECONDS
 
 
 def test_a_date_far_ahead_is_far_ahead():
     later = (NOW + timedelta(days=2)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert retry_after(later) == 172_800
+
+
+@pytest.mark.parametrize("cookie", ["a=b", "a=\u00e9"])
+def test_no_cookie_is_kept(cookie):
+    requests = []
+
+    def set_cookie(request):
+        requests.append(request)
+        return httpx.Response(200, headers={"Set-Cookie": cookie.encode("latin-1")})
+
+    transport = httpx.MockTransport(set_cookie)
+
+    async def ask_twice():
+        async with open_async_client(transport) as client:
+            for _ in range(2):
+                await client.get("https://register.test")
+
+    with open_client(transport) as client:
+        for _ in range(2):
+            client.get("https://register.test")
+    asyncio.run(ask_twice())
+    assert len(requests) == 4
+    assert not any("Cookie" in request.headers for request in requests)
+
+
+@pytest.mark.parametrize("text", ["604801", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_wait_that_nobody_can_wait_for_is_cut_to_a_week(text):
+    assert retry_after(text) == LONGEST_RETRY_AFTER_SECONDS == timedelta(days=7).total_seconds()
