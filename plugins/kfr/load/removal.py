@@ -150,7 +150,7 @@ def _read_again(world: World, ours: Ints, more: Ints) -> Said:
     """Everyone anew; or the customers of the interval, and `more`, who wait from before or are asked for."""
     planned = extract.read(world)
     if planned.days is None:
-        fresh = extract.extract(world, "removals")
+        fresh = extract.extract(world, "extract_again")
         _require_fit(world, fresh, planned)
         return Said(
             active=ids_of(fresh.active),

@@ -1,4 +1,4 @@
-"""What recording does with the entries of runs that are over, once the mirror holds what they prove."""
+"""What recording does with new starts, and with the entries of runs that are over once the mirror holds them."""
 
 from datetime import date
 
@@ -39,6 +39,25 @@ def test_single_additions_and_new_starts_of_this_run_stay_and_those_of_runs_that
     mirror.record(began.world)
     assert journal.runs_with("singles") == [own]
     assert sorted(journal.runs_with("starts")) == sorted([own, "~loading"])
+
+
+def test_a_start_that_was_filed_again_moves_the_mirror_when_it_was_looked_up_and_by_no_file(began):
+    """The file that carries it is proven by others in it, and the register need not take another start."""
+    sent(began, [5, 6], proven_at=1.0)
+    new = date(2021, 1, 1)
+    again = a_send("a" * 64, rows=3, proven_at=2.0, counts_from=began.world.now + 1)
+    began.world.journal.intend(again, packed([5, 6, 8], new))
+    corrected, kept = StartChange.CORRECTED, StartChange.KEPT
+    entries = [
+        changed(5, corrected, filed=new),
+        changed(6, kept, filed=new),
+        changed(8, corrected, filed=new),
+    ]
+    began.world.journal.put_start_changes(began.run.key, np.concatenate(entries))
+    held = mirror.record(began.world)
+    # 8 is held by nothing that proves them: a start alone does not make them a customer.
+    assert held.proven.tolist() == [*packed([5], new), *packed([6], START)]
+    assert held.possible.tolist() == []
 
 
 def test_a_start_that_the_register_kept_is_remembered_the_last_one_filed_of_each_customer(began):

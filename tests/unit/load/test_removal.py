@@ -199,6 +199,18 @@ def test_an_extract_that_is_not_fit_removes_nobody(loaded, why):
     assert removed(loaded) == []
 
 
+def test_reading_everyone_again_leaves_the_plan_s_extract_and_is_not_taken_for_what_became_of_removals(
+    loaded,
+):
+    planned = extract.read(loaded.world).rows
+    loaded.forget(customers_of(loaded)[:8])
+    with pytest.raises(ExtractUnfit):
+        remove_ended(loaded.with_run(limits=Limits()).world)
+    assert extract.read(loaded.world).rows == planned  # a retry judges by it again
+    assert extract.read(loaded.world, "extract_again").rows == planned - 8
+    assert not loaded.world.place.exists("removals.json")  # the report would show its facts as counts
+
+
 def test_an_empty_extract_removes_nobody_whatever_the_limits_allow(loaded):
     loaded = loaded.with_run(limits=Limits(shrink_share=1.0))
     loaded.end(customers_of(loaded))
