@@ -99,14 +99,15 @@ def _parse() -> argparse.Namespace:
 
 
 def list_sends(settings: "Settings", staging: "Staging") -> None:
-    """Print each open send: name, rows, when it settles, whether it is proven, CorrelationID."""
+    """Print each open send: name, file and try, rows, whether it is proven, until when it may load, CorrelationID."""
     from kfr.load.journal import Journal
 
     now = SystemClock().now().timestamp()
     for send, plan in Journal(staging.state).open_sends(settings.rows_per_second, now):
         settles = datetime.fromtimestamp(plan.settled_at, OSLO).isoformat(timespec="seconds")
         proven = "proven" if send.proven_at else "not proven"
-        facts = f"{send.rows:,} rows, {proven}, settles {settles}, CorrelationID {send.correlation_id}"
+        file = f"file {send.label} of {send.run}, try {send.attempt}, {send.rows:,} rows"
+        facts = f"{file}, {proven}, may load until {settles}, CorrelationID {send.correlation_id}"
         print(f"{send.name}  {facts}")  # noqa: T201
 
 
