@@ -368,7 +368,6 @@ def test_a_file_that_was_never_verified_is_sampled_by_the_next_load_and_sent_aga
     after.acquire()
     plan = after.plan(first_load=False)
     assert plan.unchanged + plan.added == 300
-    assert "was loaded and never verified" in " ".join(after.institution.said)
     for label in plan.labels:
         after.send(label)
     after.close_additions()
@@ -383,9 +382,8 @@ def test_a_file_that_was_never_verified_and_is_whole_is_not_sent_again(load):
     calls = len(after.calls("look_up"))
     plan = after.plan(first_load=False)
     assert (plan.added, plan.unchanged) == (0, 300)
-    assert len(after.calls("look_up")) - calls == 80  # 40 of them, whether they are there and since when
     assert after.plan(first_load=False).unchanged == 300
-    assert len(after.calls("look_up")) - calls == 80  # once
+    assert len(after.calls("look_up")) - calls == 80  # once: 40 of them, whether they are there and since when
 
 
 def test_where_nobody_is_found_a_file_that_was_never_verified_is_not_doubted(load):
