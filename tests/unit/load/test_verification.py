@@ -383,7 +383,9 @@ def test_a_file_that_was_never_verified_and_is_whole_is_not_sent_again(load):
     plan = after.plan(first_load=False)
     assert (plan.added, plan.unchanged) == (0, 300)
     assert after.plan(first_load=False).unchanged == 300
-    assert len(after.calls("look_up")) - calls == 80  # once: 40 of them, whether they are there and since when
+    assert (
+        len(after.calls("look_up")) - calls == 80
+    )  # once: 40 of them, whether they are there and since when
 
 
 def test_where_nobody_is_found_a_file_that_was_never_verified_is_not_doubted(load):
