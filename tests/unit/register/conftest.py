@@ -7,6 +7,7 @@ from kfr.register.certificate import EnterpriseCertificate, load_keystore
 from kfr.register.maskinporten import TokenSource
 from kfr.register.settings import Settings
 from tests.keystores import ORGANISATION, PASSWORD, make_keystore
+from tests.settings import SETTINGS
 from tests.simulator.clock import VirtualClock
 
 
@@ -17,16 +18,7 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(
-        environment="test",
-        fid=ORGANISATION,
-        base_url="https://register.test/kar-ws/api/v1",
-        client_id="the-client",
-        keystore="unused",
-        keystore_password=PASSWORD,
-        maskinporten_issuer="https://maskinporten.test/",
-        staging_key=bytes(32),
-    )
+    return SETTINGS
 
 
 @pytest.fixture(scope="session")

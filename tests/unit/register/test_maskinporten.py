@@ -47,6 +47,15 @@ def always(status, body=None, *, text=None, headers=None):
     return lambda request: httpx.Response(status, headers=headers, **content)
 
 
+def in_turn(*handlers):
+    left = list(handlers)
+
+    def answer_next(request):
+        return left.pop(0)(request)
+
+    return answer_next
+
+
 # What is sent
 
 
@@ -241,12 +250,7 @@ def test_an_answer_of_something_on_the_way_leads_to_the_way(source_with, status)
 
 def test_an_assertion_taken_for_reused_is_cured_by_the_next_one(source_with, maskinporten):
     refused = always(400, {"error": "invalid_grant", "error_uri": "errors/MP-012"})
-    answers = [refused, maskinporten]
-
-    def answer_in_turn(request):
-        return answers.pop(0)(request)
-
-    tokens = source_with(answer_in_turn)
+    tokens = source_with(in_turn(refused, maskinporten))
     with pytest.raises(Retriable) as caught:
         tokens.token()
     assert caught.value.code == "MP-012"
@@ -262,12 +266,7 @@ def test_an_assertion_that_grew_too_old_on_a_slow_line_is_cured_by_the_next_one(
         clock.sleep(20)
         return httpx.Response(400, json={"error": "invalid_grant", "error_uri": "errors/MP-130"})
 
-    answers = [answer_late, maskinporten]
-
-    def answer_in_turn(request):
-        return answers.pop(0)(request)
-
-    tokens = source_with(answer_in_turn)
+    tokens = source_with(in_turn(answer_late, maskinporten))
     with pytest.raises(Retriable) as caught:
         tokens.token()
     assert caught.value.code == "MP-130"

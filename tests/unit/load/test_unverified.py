@@ -1,0 +1,67 @@
+"""Files that were loaded, and whose run died before it looked at more than their witnesses."""
+
+from dataclasses import replace
+
+import pytest
+
+from kfr.load import lease, removal
+from kfr.load.ingestion import LookUpsUnreliable
+from kfr.relationships.packing import ids_of
+from tests.unit.load.one_load import OneLoad
+
+
+def died_before_its_proof(load: OneLoad, *, lost: int) -> list[int]:
+    """A first load whose file is proven by its witnesses, and that never came to look at more; who is missing."""
+    load.join(300)
+    load.load()
+    removal.remove_ended(load.world)
+    witnesses = {w.customer_id for s in load.sends for w in s.witnesses}
+    customers = ids_of(load.world.place.read_array("files/0001")).tolist()
+    gone = [customer for customer in customers if customer not in witnesses][:lost]
+    for customer in gone:
+        load.institution.simulator.plant_defect("missing", customer)
+    load.institution.clock.advance(3600)
+    lease.release(load.world)
+    return gone
+
+
+def test_a_file_that_was_never_verified_is_sampled_by_the_next_load_and_sent_again_if_it_lacks_rows(load):
+    died_before_its_proof(load, lost=60)  # of 300: the sample of 40 cannot miss them all
+    after = load.next()
+    after.acquire()
+    plan = after.plan(first_load=False)
+    assert plan.unchanged + plan.added == 300
+    for label in plan.labels:
+        after.send(label)
+    after.close_additions()
+    assert after.finish().misses == 0
+    assert sorted(after.registered) == sorted(int(c) for c in after.institution.desired()) == after.proven
+
+
+def test_a_file_that_was_never_verified_and_is_whole_is_not_sent_again(load):
+    died_before_its_proof(load, lost=0)
+    after = load.next()
+    after.acquire()
+    calls = len(after.calls("look_up"))
+    plan = after.plan(first_load=False)
+    assert (plan.added, plan.unchanged) == (0, 300)
+    assert after.plan(first_load=False).unchanged == 300
+    assert (
+        len(after.calls("look_up")) - calls == 80
+    )  # once: 40 of them, whether they are there and since when
+
+
+def test_where_nobody_is_found_a_file_that_was_never_verified_is_not_doubted(load):
+    load.join(50)
+    second = load.first().next()
+    second.join(30)
+    for label in second.plan(first_load=False).labels:
+        second.send(label)
+    second.close_additions()
+    lease.release(second.world)
+    third, before = second.next(), second.sends
+    switches = third.institution.simulator.switches
+    third.institution.simulator.switches = replace(switches, look_up_lag=10_000_000.0)
+    with pytest.raises(LookUpsUnreliable):
+        third.plan(first_load=False)
+    assert third.sends == before
