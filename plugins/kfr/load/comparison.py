@@ -114,9 +114,7 @@ def take_over(world: World, held: Mirror) -> Mirror:
     if world.run.dry_run:
         proven, possible = mirror.corrected(held, present=present, absent=absent)
         return Mirror(version=held.version, proven=proven, possible=possible)
-    lease.check(
-        world
-    )  # looking up takes its time: another run may have moved the mirror and removed customers
+    lease.check(world)  # looking up takes its time, and another run may have removed customers meanwhile
     after = mirror.correct(world, held, present=present, absent=absent)
     world.place.delete(f"{NAME}.json")
     return after

@@ -108,10 +108,7 @@ def load_keystore(
         raise _error(Flaw.NOT_RSA, "the certificate's key is not RSA")
     try:
         return _check(key, leaf, expected_organisation, environment, at)
-    except (
-        ValueError,
-        x509.DuplicateExtension,
-    ):  # the parts of a certificate are read when they are asked for
+    except (ValueError, x509.DuplicateExtension):  # its parts are read when they are asked for
         raise _error(Flaw.NO_CERTIFICATE, "the certificate for its key cannot be read") from None
 
 
