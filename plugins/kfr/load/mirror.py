@@ -89,7 +89,9 @@ def record(world: World) -> Mirror:
             ~among(rows, filed_again)
         ]  # their customers are there; which start is, only a look-up says
         unfound = distinct(missing(world, send.file))
-        if send.proven_at is not None:
+        # Another run's file can be lost and its witnesses be there by a file of this run: until a sample is
+        # looked up it says nothing of the others in it.
+        if send.proven_at is not None and (send.verified or send.run == world.run.key):
             # Who was counted as missing is not proven, also if an earlier record took them for loaded.
             proven = put(take(proven, ids_of(unfound)), rows[~among(rows, unfound)])
             possible = put(possible, unfound)

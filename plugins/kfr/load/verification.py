@@ -54,15 +54,14 @@ def verify(world: World) -> Proof:
     removed = RemovalQueue.read(world.state).gone()
     shown = [_file(world, label, removed) for label in labels]
     shown += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
+    lease.check(world)
+    strata.record_verified(world, _files(world, labels))
     proof = Proof(
         strata=shown,
         look_ups=sum(s.sampled for s in shown),
         misses=sum(s.misses + s.repaired for s in shown),
         holds=len(mirror.record(world).proven),
     )
-    lease.check(world)
-    own = {send.file for send in world.journal.sends() if send.run == world.run.key}
-    strata.record_verified(world, own)
     world.place.write_json("proof.json", asdict(proof))
     world.say(_sentence(proof))
     wrong = {s.name: s.misses for s in shown if s.misses}
@@ -108,6 +107,15 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
         repaired=len(np.setdiff1d(wrong, still)),
         start_not_corrected=len(other_start),
     )
+
+
+def _files(world: World, labels: list[str]) -> set[str]:
+    """The fingerprints of this run's files, also of those whose bytes an earlier run has sent."""
+    own = {send.file for send in world.journal.sends() if send.run == world.run.key}
+    for label in labels:
+        pieces, _ = upload.leaves(world, world.place.read_array(f"files/{label}"))
+        own |= {piece.fingerprint for piece in pieces}
+    return own
 
 
 def _singles(world: World, removed: Ints) -> Stratum:

@@ -17,16 +17,18 @@ def changed(customer: int, state: StartChange = StartChange.KEPT, *, filed: date
 
 
 def test_closed_sends_of_other_runs_are_archived_and_this_run_s_own_stay(began):
-    sent(began, [5], proven_at=1.0, verified=True, run="another-run")
-    sent(began, [6], proven_at=1.0, verified=True, run=began.run.key)
+    sent(began, [5], proven_at=1.0, run="another-run")
+    sent(began, [6], proven_at=1.0, run=began.run.key)
     sent(began, [7], witnesses=(Witness(customer_id=7),), run="another-run")  # open
-    sent(began, [8], proven_at=1.0, run="another-run")  # its witnesses were found, and nobody looked at more
-    sent(began, [9], proven_at=1.0, verified=True, run="another-run")
+    sent(
+        began, [8], proven_at=1.0, verified=False, run="another-run"
+    )  # its witnesses were found, and nobody looked at more
+    sent(began, [9], proven_at=1.0, run="another-run")
     sent(began, [10], outcome=Outcome.REFUSED, run="another-run")
     began.institution.clock.advance(3600)
     mirror.record(began.world)
     assert {s.file for s in began.sends} == {file_of(6), file_of(7), file_of(8)}
-    assert began.proven == [5, 6, 8, 9]
+    assert (began.proven, began.possible) == ([5, 6, 9], [7, 8])
 
 
 def test_single_additions_and_new_starts_of_this_run_stay_and_those_of_runs_that_are_over_go(began):

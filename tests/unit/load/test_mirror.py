@@ -145,8 +145,8 @@ def test_a_new_start_takes_the_place_of_the_old_one(began):
 
 def test_a_start_that_was_looked_up_counts_more_than_one_that_a_dead_worker_may_have_sent(began):
     """Its entry counts from the latest moment at which it can have arrived, and its witnesses came by another file."""
-    sent(began, [5], proven_at=1.0, verified=True)
-    maybe = a_send("0" * 64, rows=1, proven_at=2.0, counts_from=9e9, outcome=Outcome.INTENDED)
+    sent(began, [5], proven_at=1.0)
+    maybe = a_send("0" * 64, rows=1, proven_at=2.0, verified=False, counts_from=9e9, outcome=Outcome.INTENDED)
     began.world.journal.intend(maybe, packed([5], date(2015, 1, 1)))
     mirror.record(began.world)
     assert starts_of(mirror.read(began.world).proven).tolist() == [day_number(START)]

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from kfr.load import lease, removal
+from kfr.load import lease, planning, removal, upload
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.relationships.packing import ids_of
+from tests.simulator import FaultKind
 from tests.unit.load.one_load import OneLoad
 
 
@@ -65,3 +66,34 @@ def test_where_nobody_is_found_a_file_that_was_never_verified_is_not_doubted(loa
     with pytest.raises(LookUpsUnreliable):
         third.plan(first_load=False)
     assert third.sends == before
+
+
+def test_a_lost_file_whose_witnesses_the_next_file_brings_proves_nobody_else(load):
+    load.join(50)
+    lost = load.first().next()
+    joined = lost.join(40)
+    lost.fault(FaultKind.FILE_DROPPED)
+    upload.upload(lost.world, *lost.plan(first_load=False).labels)
+    lease.release(lost.world)
+    witnesses = {w.customer_id for s in lost.sends for w in s.witnesses}
+    left = [customer for customer in joined if customer not in witnesses][:2]
+    lost.forget(left)  # so that the next file is another one, with the witnesses of the lost one in it
+    after = lost.next()
+    assert after.run_through().misses == 0
+    assert all(s.proven_at for s in after.sends)
+    assert after.proven == sorted(after.registered)
+    assert after.possible == left
+
+
+def test_a_file_that_an_earlier_run_had_sent_is_verified_by_the_run_that_sees_it_loaded(load, monkeypatch):
+    monkeypatch.setattr(planning, "MOST_LOOKED_UP", 0)  # else who was sent and is not proven is looked up
+    load.join(50)
+    began = load.first().next()
+    began.join(40)
+    upload.upload(began.world, *began.plan(first_load=False).labels)
+    lease.release(began.world)
+    after = began.next()
+    after.run_through()
+    assert len(after.calls("register_file")) == 2  # the first load's, and the one of the run that died
+    assert after.sends == []  # verified, so there is nothing left to look for
+    assert after.proven == sorted(after.registered)
