@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from tests.simulator.admin import admin_routes
@@ -44,7 +43,10 @@ class HttpFront:
         self.smtp_port: int = self._smtp.getsockname()[1]
         self.url = f"http://{LOOPBACK}:{self.port}"
         simulator.move_to(base_url=f"{self.url}{REGISTER_PATH}", issuer=f"{self.url}{ISSUER_PATH}")
-        app = Starlette(routes=[*admin_routes(simulator), Mount("", app=self._serve)])
+        app = Starlette(routes=admin_routes(simulator))
+        app.router.default = (
+            self._serve
+        )  # whatever its path: one may hold a line break, which no pattern matches
         config = uvicorn.Config(
             app,
             log_config=None,

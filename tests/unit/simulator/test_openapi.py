@@ -116,6 +116,20 @@ def test_the_simulator_answers_as_described(caller, name, mode):
     answers()
 
 
+def test_a_path_with_a_line_break_is_answered_as_described(caller):
+    operation = SCHEMA.find_operation_by_id("remove_one")
+    case = operation.Case(
+        path_parameters={"fid": FID, "relationshipType": "a\nb"},
+        headers={
+            "CustomerID": ORGANISATIONS[0],
+            "CorrelationID": "c",
+            "Authorization": f"Bearer {caller.token()}",
+        },
+    )
+    answer = case.call_and_validate(base_url=caller.simulator.base_url, checks=CHECKS)
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+
+
 PARTS = st.dictionaries(
     st.sampled_from(["alg", "x5c", "kid", "iat", "exp", "jti", "aud", "scope", "typ"]),
     st.recursive(
