@@ -101,7 +101,7 @@ async def await_loading(
     grace: float,
     say: Say = lambda _: None,
 ) -> Loading:
-    """Wait until each file is proven, waited out, or `grace` seconds later than it should have settled.
+    """Wait until each file is proven, waited out, or `grace` seconds late.
 
     `say` gets a line a minute: how far the file should be, until when it will take, what is waited for.
     """
@@ -119,7 +119,7 @@ async def await_loading(
             now = clock.now().timestamp()
             first_look = min(plans[s.name].loaded_at for s in sends)
             while now < first_look:
-                progress.tell(sends, plans, found)
+                progress.tell(sends, plans, found, grace)
                 await clock.asleep(min(first_look - now, SAID_EVERY_SECONDS))
                 now = clock.now().timestamp()
             await _look(sends, found, look_up, oslo_today(clock))
@@ -128,7 +128,7 @@ async def await_loading(
                 break
             now, deadline = clock.now().timestamp(), give_up_at(sends, plans, grace)
             missing_until = now
-            progress.tell(sends, plans, found)
+            progress.tell(sends, plans, found, grace)
             if now >= deadline:
                 late += [file] if any(s.witnesses for s in sends) else []
                 break
@@ -144,7 +144,9 @@ class Progress:
     say: Say
     said_at: float = field(default=-SAID_EVERY_SECONDS)
 
-    def tell(self, sends: Sequence[Send], plans: dict[str, Schedule], found: set[Witness]) -> None:
+    def tell(
+        self, sends: Sequence[Send], plans: dict[str, Schedule], found: set[Witness], grace: float
+    ) -> None:
         if self.clock.monotonic() < self.said_at + SAID_EVERY_SECONDS:
             return
         self.said_at = self.clock.monotonic()
@@ -159,11 +161,10 @@ class Progress:
                 f"{_clock_time(due)}, at the register's rate; that is waited for. {seen}."
             )
         else:
-            longest = max(plans[s.name].settled_at for s in sends)
             self.say(
                 f"File {send.label}: should be loaded since {_clock_time(due)}; {seen}, the others are looked up "
-                f"again and again. Nothing of it can still be loading after {_clock_time(longest)}, if the register "
-                "keeps its rate."
+                f"again and again until {_clock_time(give_up_at(sends, plans, grace))} and if they are not there "
+                "by then the file is late, and this try ends."
             )
 
 
@@ -173,8 +174,8 @@ def _clock_time(moment: float) -> str:
 
 
 def give_up_at(sends: Sequence[Send], plans: dict[str, Schedule], grace: float) -> float:
-    """When waiting for a file ends: settled, and `grace` later if there are witnesses to wait for."""
-    return max(plans[s.name].settled_at + (grace if s.witnesses else 0.0) for s in sends)
+    """When waiting for a file ends: `grace` after it is late, or settled if there are no witnesses to wait for."""
+    return max(plans[s.name].late_at + grace if s.witnesses else plans[s.name].settled_at for s in sends)
 
 
 def record_proof(journal: Journal, proven: Mapping[str, float], now: float) -> None:

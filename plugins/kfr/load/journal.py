@@ -90,27 +90,39 @@ class Send:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a send should be loaded, and when nothing of it can still be loading; Unix seconds."""
+    """When a send should be loaded, is late, and when nothing of it can still be loading; Unix seconds."""
 
     loaded_at: float
+    late_at: float
     settled_at: float
 
 
 def schedule(sends: Iterable[Send], rows_per_second: float) -> dict[str, Schedule]:
     """Queue the sends behind each other at the register's rate (ONB D-3), by name.
 
-    A register that was seen to be slower than its rate is given twice the time that it was seen to take.
+    A register that was seen to be slower than its rate is given twice the time that it was seen to take. Where a
+    file was sent more than once nothing says which copy came in the end: what waits until nothing can be loading
+    (removals) takes it for the first, what only asks whether others are late takes it for the last.
     """
-    loaded = settled = 0.0
+    sends = [send for send in sends if send.loads]
+    last = {send.file: send.attempt for send in sorted(sends, key=lambda s: s.attempt)}
+    loaded = late = settled = 0.0
     result = {}
-    for send in sorted((s for s in sends if s.loads), key=lambda s: s.counts_from):
+    for send in sorted(sends, key=lambda s: s.counts_from):
         seconds = send.rows / rows_per_second
         loaded = max(loaded, send.counts_from) + seconds
+        late = max(late, send.counts_from) + SETTLING_FACTOR * seconds
         settled = max(settled, send.counts_from) + SETTLING_FACTOR * seconds
         if send.missing_until is not None:
-            seen = send.missing_until - send.counts_from
-            settled = max(settled, send.counts_from + SETTLING_FACTOR * seen)
-        result[send.name] = Schedule(loaded_at=loaded, settled_at=settled + SETTLING_MARGIN_SECONDS)
+            seen = send.counts_from + SETTLING_FACTOR * (send.missing_until - send.counts_from)
+            settled = max(settled, seen)
+            if send.attempt == last[send.file]:
+                late = max(late, seen)
+        result[send.name] = Schedule(
+            loaded_at=loaded,
+            late_at=late + SETTLING_MARGIN_SECONDS,
+            settled_at=settled + SETTLING_MARGIN_SECONDS,
+        )
     return result
 
 

@@ -48,6 +48,15 @@ def test_a_register_seen_to_be_slower_is_given_twice_the_time_that_it_took():
     assert schedule([send], RATE)[send.name].settled_at == 1600.0 + SETTLING_MARGIN_SECONDS
 
 
+def test_of_a_file_sent_twice_removals_wait_as_if_the_first_copy_had_come_and_others_are_late_as_if_the_last_had():
+    lost = a_send("1" * 64, counts_from=1000.0, rows=250, missing_until=1610.0)
+    again = a_send("1" * 64, attempt=2, counts_from=1600.0, rows=250, missing_until=1610.0)
+    other = a_send("2" * 64, counts_from=1601.0, rows=250)
+    plans = schedule([again, other, lost], RATE)
+    assert plans[other.name].late_at == 1622.0 + SETTLING_MARGIN_SECONDS
+    assert plans[other.name].settled_at == 2224.0 + SETTLING_MARGIN_SECONDS
+
+
 def test_a_refused_send_takes_no_time_and_is_never_open():
     refused = a_send("1" * 64, counts_from=1000.0, rows=10**6, outcome=Outcome.REFUSED)
     other = a_send("2" * 64, counts_from=1000.0, rows=250)
