@@ -86,7 +86,7 @@ walk: setup
 # mutmut looks for a package in src/, so it gets a copy that has it there. It says which mutants no test has seen.
 mutants: setup
 	@rm -rf .mutants && mkdir .mutants
-	@cp -r plugins .mutants/src && cp -r tests include pyproject.toml README.md .mutants
+	@cp -rL plugins .mutants/src && cp -r tests include pyproject.toml README.md .mutants
 	@cd .mutants && ../$(VENV)/bin/mutmut run --max-children $(PROCESSES) > run.log && ../$(VENV)/bin/mutmut results
 
 year: setup

@@ -11,6 +11,7 @@ from kfr.load.ingestion import (
     LAST_WITNESSES,
     SAID_EVERY_SECONDS,
     LookUpsUnreliable,
+    Progress,
     absent,
     await_loading,
     await_settling,
@@ -76,6 +77,14 @@ def test_nobody_found_means_nothing_while_nobody_who_is_known_is_found_either(lo
     for customer in known:
         load.world.register.register_one(customer)
     assert len(absent(load.world, witnesses, packed(known, START))) == 2
+
+
+def test_one_witness_who_is_found_shows_that_look_ups_work_and_nobody_known_is_asked_about(load):
+    known, there, not_there = load.join(3), load.join(), load.join()
+    load.world.register.register_one(there[0])
+    witnesses = [Witness(customer_id=c) for c in there + not_there]
+    assert [w.customer_id for w in absent(load.world, witnesses, packed(known, START))] == not_there
+    assert [e.customer_id for e in load.calls("look_up")] == there + not_there
 
 
 def test_waiting_writes_nothing_and_may_start_over(planned):
@@ -299,7 +308,25 @@ def test_waiting_for_a_file_that_does_not_appear_says_what_is_missing(planned):
     assert len(said) <= (planned.world.now - began) / SAID_EVERY_SECONDS + 1
     assert re.search(r"should be loaded since \d\d:\d\d:\d\d.*0 of 20 witnesses found", said[-1]), said
     ended = datetime.fromtimestamp(planned.world.now, OSLO)
-    assert f"looked up again and again until {ended:%H:%M:%S}, " in said[-1]
+    assert said[-1].endswith(
+        f"looked up again and again until {ended:%H:%M:%S}, {ended.day}.{ended.month}. and if they are not there "
+        "by then the file is late, and this try ends."
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(0.75, ": 50% of its time has passed."), (1.5, ": should be loaded since ")]
+)
+def test_a_file_is_due_at_the_moment_at_which_the_rate_says_so_and_until_then_its_share_is_told(
+    load, seconds, says
+):
+    send = a_send(rows=375, counts_from=load.world.now)  # a second and a half
+    plans = schedule([send], load.rate)
+    load.institution.clock.advance(seconds)
+    said: list[str] = []
+    progress = Progress(clock=load.institution.clock, say=said.append)
+    progress.tell([send], plans, set(), GRACE_SECONDS)
+    assert [line for line in said if says in line] == said != []
 
 
 def test_settling_says_until_when_it_waits(load):

@@ -1,3 +1,4 @@
+import re
 from datetime import date
 
 import numpy as np
@@ -390,6 +391,10 @@ def test_a_mirror_that_another_run_has_moved_since_it_was_read_is_not_overwritte
     stale = mirror.read(load.world)
     moved = mirror.record(load.world)
     assert moved.version > stale.version
-    with pytest.raises(LeaseLost, match="has moved the mirror"):
+    message = (
+        "Another run has moved the mirror since this task read it, so this one's is not written. Clear "
+        "acquire_register too."
+    )
+    with pytest.raises(LeaseLost, match=f"^{re.escape(message)}$"):
         mirror.correct(load.world, stale, present=packed([1_898_228_475], load.today), absent=mirror.NOTHING)
     assert mirror.read(load.world).version == moved.version

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
@@ -34,6 +35,14 @@ def test_gone_is_what_the_register_answered_and_nothing_that_was_only_meant(queu
     queue.entries = {n: entry(state) for n, state in enumerate(Removal)}
     states = [queue.entries[customer].state for customer in queue.gone().tolist()]
     assert states == [Removal.REMOVED, Removal.GONE]
+
+
+def test_nobody_is_a_set_of_whole_numbers_so_that_who_is_joined_with_nobody_stays_who_they_are(
+    queue: RemovalQueue,
+):
+    relationship = (1 << 53) + 1  # the first whole number that a float takes for another
+    for nobody in (queue.of(*Removal), queue.gone(), queue.gone_before("one-run")):
+        assert np.concatenate([nobody, [relationship]]).tolist() == [relationship]
 
 
 def test_a_customer_who_is_forgotten_has_no_removal_to_wait_for(queue: RemovalQueue):
