@@ -38,7 +38,8 @@ class Ledger:
     def open(self, alert: Alert) -> bool:
         """Tell of a new state; whether it was told.
 
-        A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now.
+        A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now, or
+        what went on by itself has ended.
         """
         name = f"{FOLDER}/{alert.topic}.json"
         entry = {
@@ -47,12 +48,14 @@ class Ledger:
             "since": self.clock.now().timestamp(),
             "what": alert.what,
             "severity": alert.severity,
+            "ended": alert.ended,
         }
         if not self.state.create_json(name, entry):
             before = self.state.read_json(name)
             known = before["run"] == self.run or before["cause"] == alert.cause
             worse = (before.get("severity"), alert.severity) == (Severity.MORNING, Severity.ACT)
-            if known and (alert.follows or not worse):
+            ends = alert.ended and not before.get("ended", True)
+            if known and (alert.follows or not (worse or ends)):
                 return False
             self.state.write_json(name, entry)
         try:
