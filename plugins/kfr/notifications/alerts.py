@@ -73,10 +73,7 @@ def standing(state: Place, clock: Clock) -> str:
     as_of = watermark.read_from(state)
     if as_of is None or not state.exists("mirror"):
         held = state.read_json("mirror")["proven"] if state.exists("mirror") else 0
-        return (
-            f"no load has been proven yet. {_proven_so_far(state, held)} Whether anyone else is, and whether "
-            "anyone is who should not be, a load that is proven shows."
-        )
+        return f"no load has been proven yet. {_proven_so_far(state, held)}"
     days = (oslo_today(clock) - as_of).days
     proven = state.read_json("mirror")["proven"]
     late = "that is today" if days <= 0 else f"that is {days} day{'s' if days > 1 else ''} ago"
@@ -93,4 +90,4 @@ def _proven_so_far(state: Place, held: int) -> str:
     files = [send for send in Journal(state).sends() if send.proven_at]
     if files:
         return f"Proven to be loaded so far: {sum(s.rows for s in files):,} relationships, in files."
-    return "No file of it is proven to be loaded either."
+    return "No file is proven to be loaded either."

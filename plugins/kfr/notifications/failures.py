@@ -64,7 +64,7 @@ def _of_files(error: NotLoaded, context: Any, *, again: bool) -> tuple[str, str,
     """
     ti, dag_id = context["ti"], context["dag_run"].dag_id
     some = f"{error.late:,} of {error.files:,} files"
-    this = f"Done: {error.done:,}. Seen at batch file {error.label}"
+    this = f"Loaded: {error.done:,}. Seen at batch file {error.label}"
     this += (
         f", whose last send has the CorrelationID {error.correlation_id}." if error.correlation_id else "."
     )

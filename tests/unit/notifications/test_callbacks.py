@@ -104,7 +104,7 @@ def test_a_file_that_does_not_load_says_which_try_it_was_and_what_will_follow(st
     alert_failure(failed(stand, not_loaded(late=12, done=0), index=1, attempt=TRIES))
     late, red = (flat(mail.text) for mail in stand.simulator.mails)
     assert (
-        "2 of 12 files so far. Done: 1. Seen at batch file 0002, whose last send has the CorrelationID"
+        "2 of 12 files so far. Loaded: 1. Seen at batch file 0002, whose last send has the CorrelationID"
         in late
     )
     assert "each file is tried again by itself (this was try 1 of 6)" in late
@@ -118,7 +118,7 @@ def test_a_file_that_does_not_load_says_which_try_it_was_and_what_will_follow(st
         assert mail.count(CORRELATION_ID) == mail.count("DSOP@bits.no") + (attempt == 1) == 1
         assert 'Runbook, section "A send that never loads"' in mail
         assert "How urgent: this can wait until the morning." in mail
-        assert "no load has been proven yet. No file of it is proven to be loaded either." in mail
+        assert "no load has been proven yet. No file is proven to be loaded either." in mail
 
 
 def test_what_is_proven_of_a_load_that_is_not_is_told(stand: Stand):
