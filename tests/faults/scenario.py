@@ -102,6 +102,7 @@ class _Scenario:
         self.faults_over = False
         self.halves = 0  # extracts that were half and passed for whole, so far
         self.listed: dict[str, dict] = {}  # who was a customer when a run made its list
+        self.moved: dict[str, set[str]] = {}  # and who came or went since, also if all is as it was by now
 
     def play(self) -> Result:
         rng, institution, result = self.rng, self.institution, self.result
@@ -150,9 +151,12 @@ class _Scenario:
         if len(self.year.active()) < FEWEST:
             self.year.arrive(days_ago=1)
             return
-        changes = [change for _, change in CHANGES]
+        before, changes = self.institution.desired(), [change for _, change in CHANGES]
         self.rng.choice(changes)(self.year)
         self.rng.choice(changes[:5])(self.year)
+        differ = _differ(before, self.institution.desired())
+        for moved in self.moved.values():
+            moved.update(differ)
 
     def _next_day(self) -> None:
         """Without a fault the next day's load is green, and all is as it should be."""
@@ -204,7 +208,7 @@ class _Scenario:
 
     def _on_task(self, run: Run, task: str) -> None:
         if task == "extract_relationships":
-            self.listed[run.key] = self.institution.desired()
+            self.listed[run.key], self.moved[run.key] = self.institution.desired(), set()
         self.say(f"  {self.institution.clock.now():%H:%M:%S} {task}")
 
     def _until_green(self, play: Play, *, quiet: bool = False) -> None:
@@ -232,8 +236,8 @@ class _Scenario:
 
     def _compare(self, play: Play) -> None:
         """A green run's register; who changed after its list was made is the next run's, but for a first load."""
-        before, now = self.listed.get(play.run.key, {}), self.institution.desired()
-        changed = frozenset(int(c) for c in before.keys() | now.keys() if before.get(c, 0) != now.get(c, 0))
+        changed = _differ(self.listed.get(play.run.key, {}), self.institution.desired())
+        changed = frozenset(map(int, changed | self.moved.get(play.run.key, set())))
         half = self.institution.warehouse.struck["warehouse returns half and counts half", "agreements"]
         whole = play.run.scope == "everyone" and half == self.halves  # what no guard can see, nobody can know
         self.halves = half
@@ -305,3 +309,8 @@ class _Scenario:
             elif event.kind == "refused" and event.code == "MP-123":
                 struck["certificate expires", event.operation] += 1
         return struck
+
+
+def _differ(before: dict, now: dict) -> set[str]:
+    """The customers whose start, or whether they have one, is another one by now."""
+    return {c for c in before.keys() | now.keys() if before.get(c, 0) != now.get(c, 0)}
