@@ -54,6 +54,7 @@ class Alert:
     links: tuple[tuple[str, str], ...] = ()
     follows: bool = False  # from a failure that was told of: it makes nothing more urgent
     ended: bool = True  # nothing of it goes on by itself: to come to that is a change of state
+    clears: int = 0  # how often a person has cleared some of the run: to fail again after that is one, too
 
     def subject(self, institution: str) -> str:
         return f"[KFR, {self.severity}] {self.what.split('. ')[0].rstrip('.')} ({institution})"

@@ -33,6 +33,7 @@ def failure_of(context: Any, standing: str, *, again: bool) -> Alert:
         severity=severity,
         follows=ti.task_id == "record_mirror" and type(error) is Fatal,
         ended=not again,
+        clears=dag_run.clear_number or 0,
         what=what,
         means=standing,
         do=do,

@@ -95,6 +95,26 @@ def test_files_that_are_given_up_are_a_change_of_state_and_told_of_once_more(sta
     assert "has failed: 12 of 12 files did not load" in stand.simulator.mails[-1].text
 
 
+def test_a_run_that_fails_again_after_a_clear_tells_once_more_and_its_retries_do_not(stand: Stand):
+    def failure(error: Exception, clears: int, callback: Any = alert_failure) -> int:
+        context = failed(stand, error, attempt=TRIES)
+        context["dag_run"].clear_number = clears
+        callback(context)
+        return len(stand.simulator.mails)
+
+    end = Fatal("The load is not verified.")
+    assert [failure(not_loaded(), 0), failure(not_loaded(), 0)] == [1, 1]
+    assert [failure(not_loaded(), 1, alert_retry), failure(not_loaded(), 1), failure(not_loaded(), 1)] == [
+        1,
+        2,
+        2,
+    ]
+    context = failed(stand, end, "record_mirror")
+    context["dag_run"].clear_number = 2
+    alert_failure(context)  # only follows
+    assert len(stand.simulator.mails) == 2
+
+
 def flat(text: str) -> str:
     return " ".join(text.split())
 
