@@ -106,9 +106,10 @@ class RunView:
 
     @property
     def ends_at(self) -> float | None:
-        """When the last file should be loaded: by what was sent, else by the forecast; None if that is past."""
-        found = self._forecast()
-        return found if found and found > self._now.timestamp() else None
+        """When the last file should be loaded: by what was sent, else by the forecast; None if any is late."""
+        now, found = self._now.timestamp(), self._forecast()
+        late = any(f["loaded_at"] and f["loaded_at"] <= now and not f["proven_at"] for f in self.files)
+        return found if found and found > now and not late else None
 
     def _forecast(self) -> float | None:
         plan = self._run.status.get("plan")

@@ -151,6 +151,11 @@ def test_a_file_that_was_sent_twice_shows_both_with_the_first_superseded(load: O
 def test_no_forecast_is_shown_that_has_passed(loading: OneLoad):
     run, now = late(loading), loading.institution.clock.now()
     assert "Files loaded at about" in RunView(run, now).sentence
+    (file,) = run.status["files"]
+    run.status["files"].append(
+        {**file, "label": "0002", "loaded_at": file["loaded_at"] + 3600}
+    )  # is yet to come
+    assert "Files loaded at about" in RunView(run, now).sentence
     loading.institution.clock.advance(10)  # it was to take four
     assert "Files loaded at about" not in RunView(run, loading.institution.clock.now()).sentence
 
