@@ -43,8 +43,8 @@ class NotLoaded(Retriable):
         self, label: str, *, late: int, done: int, files: int, correlation_id: str | None = None
     ) -> None:
         super().__init__(
-            f"Batch file {label} was acknowledged and is not loaded in time; of {files:,} files {late:,} are late "
-            f"and {done:,} done. Sending the same bytes again is safe, and no removal is sent meanwhile.",
+            f"Batch file {label} was acknowledged and is not loaded in time. Sending the same bytes again is safe, "
+            "and no removal is sent meanwhile.",
             correlation_id=correlation_id,
         )
         self.label, self.late, self.done, self.files = label, late, done, files

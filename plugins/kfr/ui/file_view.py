@@ -48,13 +48,16 @@ def _said(file: dict[str, Any], task: Task, now: float) -> tuple[str, str]:
     if task.state == "up_for_retry":
         return "wait", f"{attempt} has failed, tried again by itself"
     if task.state not in AT_WORK:  # cleared, or about to begin its next try
-        first = f"looked up until {clock(until)}, then " if now < until else ""
-        return "work", f"tried again: {first}sent again"
+        first = f"looked up until {clock(until)}, then" if now < until else "about to be"
+        return "work", f"tried again: {first} sent again"
     if now <= file["loaded_at"]:
         return "work", f"{attempt}, should be loaded by {clock(file['loaded_at'])}"
     if now < until:
         return "wait", f"{attempt}, looked up until {clock(until)}, then {then}"
-    return "wait", f"{attempt} ends, then {then}"
+    return (
+        "wait",
+        f"{attempt} is at work",
+    )  # it has just begun or just ends: what it did it says when it waits
 
 
 def _by_file(run: LoadRun) -> dict[str, Task]:

@@ -124,14 +124,14 @@ def test_a_file_that_is_late_says_which_try_it_is_until_when_and_what_comes_then
     assert lines_of(run, due + second) == [f"wait: try 2 of 6, looked up until {ends}, then sent again"]
     last = late(loading, attempt=6)
     assert lines_of(last, due + second) == [f"wait: try 6 of 6, looked up until {ends}, then red"]
-    assert lines_of(last, until) == ["wait: try 6 of 6 ends, then red"]
+    assert lines_of(last, until) == ["wait: try 6 of 6 is at work"]
     assert lines_of(late(loading, "up_for_retry"), until) == [
         "wait: try 2 of 6 has failed, tried again by itself"
     ]
     assert lines_of(late(loading, "failed", 6), until) == ["bad: not loaded, try 6 of 6 has failed"]
     cleared = late(loading, None, 6)
     assert lines_of(cleared, due) == [f"work: tried again: looked up until {ends}, then sent again"]
-    assert lines_of(cleared, until) == ["work: tried again: sent again"]
+    assert lines_of(cleared, until) == ["work: tried again: about to be sent again"]
 
 
 def test_a_file_that_was_sent_twice_shows_both_with_the_first_superseded(load: OneLoad):
