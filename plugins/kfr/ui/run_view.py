@@ -11,7 +11,7 @@ from markupsafe import Markup
 from kfr.links.page import anchor, of_try
 from kfr.register.errors import KfrError
 from kfr.ui.figures import LoadRun, Task
-from kfr.ui.file_view import UNDER_WAY, FileLine, lines
+from kfr.ui.file_view import CLOSED_BY, UNDER_WAY, FileLine, lines
 from kfr.ui.pictures import timeline
 from kfr.ui.templating import duration, figure, moment
 
@@ -102,6 +102,8 @@ class RunView:
         idle = "about to end" if self.state == "failing" else "about to begin"
         eta = self.ends_at
         until = f" Files loaded at about {moment(eta)}, at the register's rate." if eta else ""
+        if not set(CLOSED_BY).isdisjoint(self._working()) and (settled := self._settled_at()):
+            until = f" That is at {moment(settled)}; no removal before."
         return f"{began}; now {', and '.join(doing) or idle}.{until}"
 
     @property
@@ -110,6 +112,11 @@ class RunView:
         now, found = self._now.timestamp(), self._forecast()
         late = any(f["loaded_at"] and f["loaded_at"] <= now and not f["proven_at"] for f in self.files)
         return found if found and found > now and not late else None
+
+    def _settled_at(self) -> float | None:
+        """When no copy of any file can be loading any more, if that is yet to come."""
+        until: float | None = self._run.statuses[-1]["open"]["until"] if self._run.statuses else None
+        return until if until and until > self._now.timestamp() else None
 
     def _forecast(self) -> float | None:
         plan = self._run.status.get("plan")

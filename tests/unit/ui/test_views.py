@@ -13,7 +13,7 @@ from kfr.register.errors import AccessRefused, KfrError
 from kfr.ui.figures import LoadRun, Overview, Task, institution_of
 from kfr.ui.page_view import page_values
 from kfr.ui.run_view import RunView
-from kfr.ui.templating import clock, page
+from kfr.ui.templating import clock, moment, page
 from tests.faults.institution import Agreement
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import OneLoad
@@ -158,6 +158,17 @@ def test_no_forecast_is_shown_that_has_passed(loading: OneLoad):
     assert "Files loaded at about" in RunView(run, now).sentence
     loading.institution.clock.advance(10)  # it was to take four
     assert "Files loaded at about" not in RunView(run, loading.institution.clock.now()).sentence
+
+
+def test_who_waits_until_nothing_can_be_loading_is_told_until_when(loading: OneLoad):
+    status = a_status(loading)
+    run = a_run(loading, status, tasks=[a_task("close_additions", "deferred")])
+    until = datetime.fromtimestamp(status["open"]["until"], UTC)
+    said = f"can be loading any more. That is at {moment(until.isoformat())}; no removal before."
+    assert said in RunView(run, loading.institution.clock.now()).sentence
+    assert "no removal before" not in RunView(run, until).sentence
+    elsewhere = a_run(loading, status, tasks=[a_task("upload_batch_file", "deferred", "0001", 0)])
+    assert "no removal before" not in RunView(elsewhere, loading.institution.clock.now()).sentence
 
 
 def test_a_run_whose_file_was_given_up_is_failing_while_others_are_at_work(loading: OneLoad):
