@@ -4,6 +4,7 @@ import argparse
 import csv
 import os
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -225,7 +226,13 @@ def write_report(staging: "Staging", run: str | None, folder: Path) -> None:
     from kfr.ui.report_page import render
 
     if run is None:
-        print("\n".join(report.names(staging.state)))  # noqa: T201
+        print("\n".join(names := report.names(staging.state)))  # noqa: T201
+        again = (
+            f"one with its signature: python -m kfr report --run {shlex.quote(names[-1])} --to FOLDER"
+            if names
+            else ""
+        )
+        print(f"To write {again}" if names else "No report is kept yet.", file=sys.stderr)  # noqa: T201
         return
     if run not in report.names(staging.state):
         raise SystemExit(f"There is no report {run}. `python -m kfr report` lists them.")

@@ -2,21 +2,32 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+from markupsafe import Markup, escape
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.simulator.clock import OSLO
 from tests.simulator.faults import Fault
 from tests.simulator.identifiers import text_of
+from tests.simulator.mailbox import Mail
 from tests.simulator.register import Snapshot
 from tests.simulator.simulator import Simulator
 from tests.simulator.switches import Switches
 
 ROWS_A_CHUNK = 20_000
+MAILBOX = Markup(
+    """<!doctype html><meta charset="utf-8"><title>Mails</title>
+<style>body {{ max-width: 60rem; margin: 2rem auto; font: 15px/1.5 sans-serif }} pre {{ white-space: pre-wrap }}
+article {{ border-top: 1px solid #999 }} h2 {{ font-size: 1.1rem; margin-bottom: 0 }} p {{ margin: 0; color: #666 }}</style>
+<h1>{n} mails</h1><p>Nothing leaves this machine. The newest first, as of {at:%H:%M:%S} Norwegian time, as all below.</p>
+{mails}"""
+)
 
 
 def admin_routes(simulator: Simulator) -> list[Route]:
@@ -27,6 +38,7 @@ def admin_routes(simulator: Simulator) -> list[Route]:
         Route("/simulator/state", admin.show_state, methods=["GET"]),
         Route("/simulator/log", admin.show_log, methods=["GET"]),
         Route("/simulator/mails", admin.show_mails, methods=["GET"]),
+        Route("/simulator/mailbox", admin.show_mailbox, methods=["GET"]),
         Route("/simulator/mails/{number:int}", admin.show_mail, methods=["GET"]),
         Route("/simulator/switches", admin.show_switches, methods=["GET"]),
         Route("/simulator/switches", admin.set_switches, methods=["PUT"]),
@@ -75,6 +87,12 @@ class Admin:
     async def show_mails(self, _: Request) -> Response:
         return JSONResponse([mail.as_json() for mail in self._simulator.mails])
 
+    async def show_mailbox(self, _: Request) -> Response:
+        """The same for a person, the newest first; addresses in a text can be clicked."""
+        clock = self._simulator.clock.now().astimezone(OSLO)
+        mails = Markup("").join(map(_as_html, reversed(self._simulator.mails)))
+        return HTMLResponse(MAILBOX.format(n=len(self._simulator.mails), at=clock, mails=mails))
+
     async def show_mail(self, request: Request) -> Response:
         """One mail as it was delivered, attachments and all; the first has the number 0."""
         mails, number = self._simulator.mails, request.path_params["number"]
@@ -95,8 +113,9 @@ class Admin:
         return await self.show_switches(request)
 
     async def show_faults(self, _: Request) -> Response:
-        """The faults that can still strike."""
-        return JSONResponse([dataclasses.asdict(fault) for fault in self._simulator.faults.left])
+        """The faults that can still strike; `left` of its `times`."""
+        found = self._simulator.faults.left
+        return JSONResponse([dataclasses.asdict(fault) | {"left": left} for fault, left in found])
 
     async def add_fault(self, request: Request) -> Response:
         """Plan one fault; the fields are those of `Fault`."""
@@ -118,6 +137,19 @@ class Admin:
         except (KeyError, ValueError) as error:
             return _bad_request(error)
         return JSONResponse({"kind": fields["kind"], "customer_id": text_of(customer_id)})
+
+
+def _as_html(mail: Mail) -> Markup:
+    text = Markup("").join(
+        Markup('<a href="{0}">{0}</a>').format(part)
+        if part.startswith(("http://", "https://"))
+        else escape(part)
+        for part in re.split(r"(https?://\S+)", mail.text)
+    )
+    at = f"{mail.at.astimezone(OSLO):%Y-%m-%d %H:%M:%S}"
+    return Markup("<article><h2>{subject}</h2><p>{at}, to {to}</p><pre>{text}</pre></article>").format(
+        subject=" ".join(mail.subject.split()), at=at, to=", ".join(mail.recipients), text=text
+    )
 
 
 async def _fields(request: Request) -> dict[str, Any]:

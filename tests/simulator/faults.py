@@ -99,9 +99,9 @@ class FaultPlan:
         self._planned.clear()
 
     @property
-    def left(self) -> list[Fault]:
-        """The faults that can still strike."""
-        return [planned.fault for planned in self._planned]
+    def left(self) -> list[tuple[Fault, int]]:
+        """The faults that can still strike, and how many times each."""
+        return [(planned.fault, planned.fault.times - planned.struck) for planned in self._planned]
 
     def strike(self, operation: str) -> Fault | None:
         """Count a call of an operation; return the fault that strikes it, the first if several would."""

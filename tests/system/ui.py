@@ -47,7 +47,7 @@ Airflow is ready: {url}   user {user}   password {password}
   3. A task's Logs say what it does; the XCom tab has counts and labels, never a customer's number.
   4. The stand-in of the register:  {simulator}/simulator/log    what was asked and answered, in order
                                     {simulator}/simulator/state  what it holds
-                                    {simulator}/simulator/mails  the mails: to Bits, D-4 among them, and alerts to on-call
+                                    {simulator}/simulator/mailbox  the mails: to Bits, D-4 among them, alerts to on-call
   5. The warehouse is yours to change while a load runs (all of it is synthetic):
      psql {warehouse} -c "UPDATE agreements SET ended_on = CURRENT_DATE WHERE ended_on IS NULL AND random() < 0.001"
      Then switch "KFR: periodic load (A-8)" on: that starts the day's run, which brings the register up to date. It
@@ -56,9 +56,10 @@ Airflow is ready: {url}   user {user}   password {password}
      on-call; read it among the mails, click on its section of the runbook, and follow it. The second try loads the file.
      curl -X POST {simulator}/simulator/faults -H 'Content-Type: application/json' \\
        -d '{{"kind": "file_dropped", "operation": "register_file", "nth": 1}}'
-     With "times": 12 every try of every file is lost: in some ten minutes the load is red, and has to be cleared. After
-     that the files are looked up for a quarter of an hour before they are sent again: their logs say until when.
-     What is still planned to fail: curl {simulator}/simulator/faults; curl -X DELETE on the same address ends it.
+     With "times": 12 every try of every file is lost: in some ten minutes the load is red, a second alert says so, and
+     it has to be cleared. What follows then, and until when, the page KFR says of each file.
+     What is still planned to fail, and how often: curl {simulator}/simulator/faults; curl -X DELETE on the same
+     address ends it.
   7. What the runbook does by hand, in another shell, in this folder:
      (. {env}; {python} -m kfr sends)
 

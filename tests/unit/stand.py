@@ -87,6 +87,7 @@ class Stand:
             data_interval_start=None,
             data_interval_end=None,
             triggering_user_name="kari",
+            clear_number=0,
         )
         return {"params": PARAMS | params, "dag_run": run, "ti": self.ti, "task_state_store": self.store}
 

@@ -220,7 +220,9 @@ def test_a_report_is_written_with_its_signature_and_checked_by_anyone(
     stand: Stand, report_of_a_run: str, monkeypatch, capsys: Any, tmp_path: Path
 ):
     call(monkeypatch, "report")
-    assert capsys.readouterr().out.split() == [report_of_a_run]
+    listed = capsys.readouterr()
+    assert listed.out.split() == [report_of_a_run]
+    assert f"python -m kfr report --run {report_of_a_run} --to FOLDER" in listed.err
     call(monkeypatch, "report", "--run", report_of_a_run, "--to", str(tmp_path / "out"))
     written = tmp_path / "out" / f"{report_of_a_run}.json"
     assert "not proven" in written.with_suffix(".html").read_text()
@@ -235,7 +237,9 @@ def test_a_report_is_written_with_its_signature_and_checked_by_anyone(
         call(monkeypatch, "verify-report", str(written))
 
 
-def test_a_report_that_is_not_there_is_not_written(stand: Stand, monkeypatch):
+def test_a_report_that_is_not_there_is_not_written(stand: Stand, monkeypatch, capsys: Any):
+    call(monkeypatch, "report")
+    assert capsys.readouterr().err == "No report is kept yet.\n"
     with pytest.raises(SystemExit, match="There is no report nothing"):
         call(monkeypatch, "report", "--run", "nothing")
 

@@ -50,8 +50,15 @@ def run_url(dag_id: str, run_id: str) -> str:
     return f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}/plugin/kfr-run"
 
 
-def task_url(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
-    """A task's page, on which its log stands."""
+def task_url(
+    dag_id: str, run_id: str, task_id: str, map_index: int = -1, *, try_number: int | None = None
+) -> str:
+    """A task's page, on which its log stands: of the given try, else of the newest."""
     mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
     run = f"{base_url()}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
-    return f"{run}/tasks/{quote(task_id)}{mapped}"
+    return f"{run}/tasks/{quote(task_id)}{mapped}{of_try(try_number)}"
+
+
+def of_try(number: int | None) -> str:
+    """What an address of a task needs for the log of that try (from 1): a retry that has begun has an empty one."""
+    return f"?try_number={number}" if number else ""

@@ -136,6 +136,11 @@ def is_open(send: Send, plan: Schedule | None, now: float) -> bool:
     return send.proven_at is None and bool(send.witnesses)
 
 
+def is_superseded(send: Send, sends: Iterable[Send]) -> bool:
+    """Whether the same bytes were sent again after it, in one of `sends`."""
+    return any(s.file == send.file and s.attempt > send.attempt for s in sends)
+
+
 class Journal:
     """The sends, single additions and changed starts of one institution, in its state folder."""
 

@@ -31,6 +31,8 @@ LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "due", "remo
 class GuardStopped(Fatal):
     """The plan must not be carried out, by anyone."""
 
+    runbook = "Guards"
+
 
 class NotApproved(Fatal):
     """What is about to run is not what was approved."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from kfr.clock import OSLO
 from kfr.load import arrivals, extract, lease, mirror, planning, verification
-from kfr.load.journal import Send, Single
+from kfr.load.journal import Send, Single, is_superseded
 from kfr.load.papers import CONFIRMATION, Language, Mail, environment_name, spaced, write_mail
 from kfr.load.planning import Plan
 from kfr.load.staging import Place
@@ -183,11 +183,11 @@ def _files(world: World, plan: Plan) -> list[dict[str, Any]]:
             file = {"label": label, "rows": rows, "status": "not proven" if label in sends else "not sent"}
         else:
             continue
-        found.append({**file, "sent": [_sent(send) for send in sends.get(label, [])]})
+        found.append({**file, "sent": [_sent(send, sends[label]) for send in sends.get(label, [])]})
     return found
 
 
-def _sent(send: Send) -> dict[str, Any]:
+def _sent(send: Send, of_file: list[Send]) -> dict[str, Any]:
     """One POST of a file; the fingerprint is keyed, so nothing can be guessed from it."""
     return {
         "fingerprint": send.file,
@@ -200,4 +200,5 @@ def _sent(send: Send) -> dict[str, Any]:
         "witnesses": len(send.witnesses),
         "proven_at": moment(send.proven_at),
         "closed_by_hand": send.closed_because is not None,
+        "superseded": is_superseded(send, of_file),
     }

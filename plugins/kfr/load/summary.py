@@ -12,7 +12,8 @@ from typing import Any
 
 from kfr.clock import oslo_date
 from kfr.load import arrivals, lease, watermark
-from kfr.load.journal import Outcome, Schedule, Send, Single, is_open, schedule
+from kfr.load.ingestion import give_up_at
+from kfr.load.journal import Outcome, Schedule, Send, Single, is_open, is_superseded, schedule
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.register.errors import KfrError
@@ -32,6 +33,7 @@ def summarise(world: World, trouble: KfrError | None = None) -> dict[str, Any]:
     return {
         "at": world.now,
         "trouble": f"{type(trouble).__name__}: {trouble}" if trouble else None,
+        "runbook": trouble.runbook if trouble else None,
         "fid": world.settings.fid,
         "environment": world.settings.environment,
         "dry_run": world.run.dry_run,
@@ -134,6 +136,9 @@ def _files(
         of_file = [s for s in mine if s.label == label]
         result = place.read_json(f"results/{label}.json") if place.exists(f"results/{label}.json") else {}
         proven = [s.proven_at for s in of_file if s.proven_at]
+        copies = [
+            s for s in sends if s.loads and s.file in {own.file for own in of_file}
+        ]  # of other runs, too
         files.append(
             {
                 "label": label,
@@ -144,11 +149,21 @@ def _files(
                 "status": result.get("status") or _status(of_file),
                 "sent_at": min((s.counts_from for s in of_file), default=None),
                 "loaded_at": max((plans[s.name].loaded_at for s in of_file), default=None),
-                "settled_at": max((plans[s.name].settled_at for s in of_file), default=None),
+                "looked_up_until": give_up_at(copies, plans, world.run.loading_grace) if copies else None,
                 "proven_at": max(proven) if proven else None,
+                "sent": [_sent(s, of_file) for s in sorted(of_file, key=lambda s: s.counts_from)],
             }
         )
     return files
+
+
+def _sent(send: Send, of_file: list[Send]) -> dict[str, Any]:
+    """One time that a file went; `superseded` if the same bytes went again."""
+    return {
+        "at": send.counts_from,
+        "correlation_id": send.correlation_id,
+        "superseded": is_superseded(send, of_file),
+    }
 
 
 def _status(sends: list[Send]) -> str:

@@ -31,7 +31,23 @@ MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that ar
 
 
 class NotLoaded(Retriable):
-    """The register acknowledged the file, and it did not appear in time."""
+    """The register acknowledged the file, and it did not appear in time.
+
+    Of the run's ``files`` so many are ``late`` now, and ``done``: proven or waited out. The CorrelationID is that of
+    the last send of the file ``label``.
+    """
+
+    runbook = "A send that never loads"
+
+    def __init__(
+        self, label: str, *, late: int, done: int, files: int, correlation_id: str | None = None
+    ) -> None:
+        super().__init__(
+            f"Batch file {label} was acknowledged and is not loaded in time. Sending the same bytes again is safe, "
+            "and no removal is sent meanwhile.",
+            correlation_id=correlation_id,
+        )
+        self.label, self.late, self.done, self.files = label, late, done, files
 
 
 class FileRefused(Fatal):
@@ -96,11 +112,7 @@ def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence
     statuses = {p.fingerprint: _status(world, p) for p in pieces}
     unfinished = [s for s in statuses.values() if s not in (Status.PROVEN, Status.WAITED_OUT)]
     if unfinished or late:
-        raise NotLoaded(
-            f"Batch file {label} was acknowledged and is not loaded in time "
-            f"({', '.join(unfinished) or 'late'}). The retry sends the same bytes again, which is safe; no "
-            "removal is sent meanwhile. If it lasts, ask DSOP@bits.no with the CorrelationIDs of the report."
-        )
+        raise _not_loaded(world, label)
     result = FileResult(
         label=label,
         rows=len(rows),
@@ -119,6 +131,27 @@ def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence
         + "."
     )
     return result
+
+
+def _not_loaded(world: World, label: str) -> NotLoaded:
+    """What is to be said of a file that is late, and of the others of its run."""
+    sends = [s for s in world.journal.sends() if s.loads]
+    plans = schedule(sends, world.settings.rows_per_second)
+    labels = {*planning.read(world).labels, label}
+    by_label = {name: [s for s in sends if (s.run, s.label) == (world.run.key, name)] for name in labels}
+    stands = {
+        name: status(of_it, plans, world.now, world.run.loading_grace) for name, of_it in by_label.items()
+    } | {label: Status.LATE}
+    late = sum(s is Status.LATE for s in stands.values())
+    done = sum(s in (Status.PROVEN, Status.WAITED_OUT) for s in stands.values())
+    last = max(by_label[label], key=lambda s: s.counts_from, default=None)
+    return NotLoaded(
+        label,
+        late=late,
+        done=done,
+        files=len(labels),
+        correlation_id=last.correlation_id if last else None,
+    )
 
 
 def _reject(row: int) -> rejects.Row:

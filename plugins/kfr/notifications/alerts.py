@@ -1,11 +1,13 @@
 """What an alert says: what happened, what it means for the register now, what to do, where to look."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from kfr.clock import Clock, oslo_today
 from kfr.links.page import runbook_url
 from kfr.load import watermark
+from kfr.load.journal import Journal
 from kfr.load.staging import Place
 
 
@@ -20,6 +22,9 @@ URGENCY = {
     Severity.ACT: "act now, at night too. The register is behind or wrong until a person does something.",
     Severity.MORNING: "this can wait until the morning. Nothing gets worse or is lost until then.",
 }
+
+
+CLOCK_TIME = re.compile(r"\b\d\d:\d\d\b")
 
 
 class Topic(StrEnum):
@@ -48,6 +53,8 @@ class Alert:
     section: str  # heading of the runbook
     links: tuple[tuple[str, str], ...] = ()
     follows: bool = False  # from a failure that was told of: it makes nothing more urgent
+    ended: bool = True  # nothing of it goes on by itself: to come to that is a change of state
+    clears: int = 0  # how often a person has cleared some of the run: to fail again after that is one, too
 
     def subject(self, institution: str) -> str:
         return f"[KFR, {self.severity}] {self.what.split('. ')[0].rstrip('.')} ({institution})"
@@ -56,6 +63,8 @@ class Alert:
         parts = [self.what, f"How urgent: {URGENCY[self.severity]}"]
         parts += [f"For the register this means: {self.means}", f"What to do: {self.do}"]
         parts.append(f'Runbook, section "{self.section}": {runbook_url(self.section)}')
+        if CLOCK_TIME.search(" ".join(parts)):
+            parts.append("Clock times are Norwegian time.")
         parts += [f"{name}: {address}" for name, address in self.links]
         return "\n\n".join(parts) + "\n"
 
@@ -64,7 +73,8 @@ def standing(state: Place, clock: Clock) -> str:
     """How the register stands now, as far as is proven; one or two sentences."""
     as_of = watermark.read_from(state)
     if as_of is None or not state.exists("mirror"):
-        return "no load has been proven yet, so nothing can be said of what it holds."
+        held = state.read_json("mirror")["proven"] if state.exists("mirror") else 0
+        return f"no load has been proven yet. {_proven_so_far(state, held)}"
     days = (oslo_today(clock) - as_of).days
     proven = state.read_json("mirror")["proven"]
     late = "that is today" if days <= 0 else f"that is {days} day{'s' if days > 1 else ''} ago"
@@ -72,3 +82,13 @@ def standing(state: Place, clock: Clock) -> str:
         f"it was last proven to be right as of {as_of} ({late}), with {proven:,} relationships. That stays; what has "
         "changed in the warehouse since then may not be in it yet."
     )
+
+
+def _proven_so_far(state: Place, held: int) -> str:
+    """What look-ups have shown before any load was proven as a whole."""
+    if held:
+        return f"{held:,} relationships are proven to be registered."
+    files = [send for send in Journal(state).sends() if send.proven_at]
+    if files:
+        return f"Proven to be loaded so far: {sum(s.rows for s in files):,} relationships, in files."
+    return "No file is proven to be loaded either."

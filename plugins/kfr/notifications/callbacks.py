@@ -12,8 +12,12 @@ log = logging.getLogger(__name__)
 
 def alert_failure(context: Any) -> None:
     """A task has failed for good: tell, unless its run was told of before."""
+    _tell(context, again=False)
+
+
+def _tell(context: Any, *, again: bool) -> None:
     try:
-        _tell_of_failure(context)
+        _tell_of_failure(context, again=again)
     except Exception as error:  # noqa: BLE001 - an alert must not fail what it tells of
         log.warning("An alert could not be sent (%s): see Alerts in the runbook.", type(error).__name__)
 
@@ -23,7 +27,7 @@ def alert_retry(context: Any) -> None:
     from kfr.load.upload import NotLoaded
 
     if isinstance(context.get("exception"), NotLoaded):
-        alert_failure(context)
+        _tell(context, again=True)
 
 
 async def alert_late(context: Any = None, kfr_conn_id: str = "kfr_default") -> None:
@@ -35,7 +39,7 @@ async def alert_late(context: Any = None, kfr_conn_id: str = "kfr_default") -> N
         await sync_to_async(_tell_of_lateness)(run, kfr_conn_id)
 
 
-def _tell_of_failure(context: Any) -> None:
+def _tell_of_failure(context: Any, *, again: bool) -> None:
     from kfr.load.world import is_load
     from kfr.notifications.channel import send
     from kfr.notifications.failures import failure_of
@@ -45,9 +49,9 @@ def _tell_of_failure(context: Any) -> None:
         return  # the other Dags say themselves, by mail, what they have found
     ledger = _ledger(context["params"].get("kfr_conn_id", "kfr_default"), dag_run.dag_id, dag_run.run_id)
     if ledger is not None:
-        ledger.open(failure_of(context, ledger.standing))
+        ledger.open(failure_of(context, ledger.standing, again=again))
     elif _is_first(context):  # without the connection there is no state to keep it in
-        alert = failure_of(context, "nothing can be said: its connection cannot be read.")
+        alert = failure_of(context, "nothing can be said: its connection cannot be read.", again=again)
         send(alert.subject("the connection cannot be read"), alert.text(), alert.severity)
 
 

@@ -75,8 +75,8 @@ def ask_for_approval(world: World, plan: dict[str, Any], within: timedelta) -> N
             severity=Severity.MORNING if until > morning + TIME_TO_DECIDE else Severity.ACT,
             what=f"A plan waits for a person's approval: {plan['added']:,} to add, {plan['removals']:,} to remove.",
             means=f"nothing of this plan is sent until then; {Ledger.of(world).standing}",
-            do=f"compare the figures with what you expect, then approve or reject before {until:%A %H:%M} "
-            f"Norwegian time; after that the run fails. Why: {why}",
+            do=f"compare the figures with what you expect, then approve or reject before {until:%A %H:%M}; "
+            f"after that the run fails. Why: {why}",
             section="Guards",
             links=(("decide", url), *_links(world)),
         )

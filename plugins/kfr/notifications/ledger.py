@@ -38,7 +38,8 @@ class Ledger:
     def open(self, alert: Alert) -> bool:
         """Tell of a new state; whether it was told.
 
-        A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now.
+        A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now, or
+        what went on by itself has ended, or it was cleared in between.
         """
         name = f"{FOLDER}/{alert.topic}.json"
         entry = {
@@ -47,12 +48,16 @@ class Ledger:
             "since": self.clock.now().timestamp(),
             "what": alert.what,
             "severity": alert.severity,
+            "ended": alert.ended,
+            "clears": alert.clears,
         }
         if not self.state.create_json(name, entry):
             before = self.state.read_json(name)
             known = before["run"] == self.run or before["cause"] == alert.cause
             worse = (before.get("severity"), alert.severity) == (Severity.MORNING, Severity.ACT)
-            if known and (alert.follows or not worse):
+            ends = alert.ended and not before.get("ended", True)
+            ends |= alert.ended and before["run"] == self.run and alert.clears > before.get("clears", 0)
+            if known and (alert.follows or not (worse or ends)):
                 return False
             self.state.write_json(name, entry)
         try:

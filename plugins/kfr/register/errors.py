@@ -19,6 +19,8 @@ anything that the other side wrote as free text, because a refusal may quote the
 """
 # ruff: noqa: N818 - the suffix "Error" would say less than the words chosen: the class is what may be done
 
+from typing import ClassVar
+
 
 class KfrError(Exception):
     """Any failure in talking to the register, to Maskinporten, or in being set up to.
@@ -26,8 +28,11 @@ class KfrError(Exception):
     ``correlation_id`` is the one that was sent, for a support case; ``status`` the HTTP status, ``code``
     the other side's error code (``KFR-005``, ``MP-121``) or our own for a flaw (``expired``);
     ``operation`` what was being done (``send_file``); ``retry_after`` the seconds that the other side
-    asked to wait before the next try. Each is None where there is none.
+    asked to wait before the next try. Each is None where there is none. ``runbook`` is the section of
+    docs/runbook.md that says what to do, for the page and for the alert alike.
     """
+
+    runbook: ClassVar[str] = "When something fails"
 
     def __init__(
         self,
@@ -71,6 +76,8 @@ class ConfigurationError(Fatal):
 class CertificateError(ConfigurationError):
     """Raised when the enterprise certificate cannot be used; ``code`` is one of ``certificate.Flaw``."""
 
+    runbook = "A new certificate"
+
 
 class AccessRefused(Fatal):
     """Raised when the register refuses access: a fresh token was refused, or KFR-002, KFR-003, ERR-001."""
@@ -78,6 +85,8 @@ class AccessRefused(Fatal):
 
 class MaskinportenRefused(Fatal):
     """Raised when Maskinporten gives no token for a reason that another try does not cure."""
+
+    runbook = "No token"
 
 
 class Retriable(KfrError):

@@ -34,6 +34,8 @@ class Task:
     state: str | None
     began: datetime | None
     ended: datetime | None
+    try_number: int = 1  # the newest, from 1; 0 before the first
+    tries: int = 1  # how many there are at most; a clear gives new ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,9 @@ class LoadRun:
     kind: str  # scheduled, manual, backfill, …
     began: datetime | None
     ended: datetime | None
+    cleared: datetime | None = None  # the last time that a person cleared some of it
     tasks: list[Task] = field(default_factory=list)
-    statuses: list[dict[str, Any]] = field(default_factory=list)  # oldest first
+    statuses: list[dict[str, Any]] = field(default_factory=list)  # oldest first; `task`: whose word it is
     report: dict[str, Any] | None = None
 
     @property
@@ -64,11 +67,13 @@ class LoadRun:
     def dry_run(self) -> bool:
         return any(s["dry_run"] for s in self.statuses)
 
-    @property
-    def trouble(self) -> str | None:
-        """The first failure's own words; what follows from it says less."""
-        said = [s["trouble"] for s in self.statuses if s["trouble"]]
-        return said[0] if said and self.state != "success" else None
+    def trouble(self, *states: str) -> dict[str, Any] | None:
+        """The status with the first failure's own words, of tasks that are in a state now; the others say less.
+
+        What a task said before it was cleared stays until it begins anew, and is not of now.
+        """
+        now = {(t.task_id, t.map_index) for t in self.in_state(*states)}
+        return next((s for s in self.statuses if s["trouble"] and s["task"] in now), None)
 
     @property
     def seconds(self) -> float | None:
@@ -147,6 +152,8 @@ def _read(session: Session, runs: Sequence[DagRun]) -> list[LoadRun]:
                 state=str(ti.state) if ti.state else None,
                 began=ti.start_date,
                 ended=ti.end_date,
+                try_number=ti.try_number,
+                tries=ti.max_tries + 1,
             )
         )
     statuses: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in keys}
@@ -159,7 +166,7 @@ def _read(session: Session, runs: Sequence[DagRun]) -> list[LoadRun]:
         if xcom.key == REPORT:
             reports[key] = json.loads(value["report"])
         else:
-            statuses[key].append(value)
+            statuses[key].append({**value, "task": (xcom.task_id, xcom.map_index)})
     return [
         LoadRun(
             dag_id=run.dag_id,
@@ -168,6 +175,7 @@ def _read(session: Session, runs: Sequence[DagRun]) -> list[LoadRun]:
             kind=str(run.run_type),
             began=run.start_date,
             ended=run.end_date,
+            cleared=run.queued_at if run.clear_number else None,
             tasks=tasks[run.dag_id, run.run_id],
             statuses=sorted(statuses[run.dag_id, run.run_id], key=lambda s: float(s["at"])),
             report=reports.get((run.dag_id, run.run_id)),

@@ -82,7 +82,7 @@ def _line(run: LoadRun) -> dict[str, Any]:
         "address": RunView(run, run.began or datetime.now().astimezone()).address,
         "dag_id": run.dag_id,
         "kind": run.kind,
-        "state": run.state,
+        "state": RunView(run, run.began or datetime.now().astimezone()).state,
         "dry_run": run.dry_run,
         "rows": rows.get("rows"),
         "rejected": rows.get("rejected"),

@@ -4,17 +4,16 @@ Every text goes through Markup, which escapes it.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from markupsafe import Markup
 
-from kfr.clock import OSLO
-from kfr.ui.templating import figure
+from kfr.ui.templating import clock, figure
 
 WIDTH = 960
 HALF = WIDTH // 2  # of pictures that stand side by side
-LEFT, RIGHT = 150, 110  # room for a file's name, and for what is said behind its bar
+LEFT, RIGHT = 150, 130  # room for a file's name, and for what is said behind its bar
 ROW, BAR = 24, 14
 TICKS = 5
 COLOURS = {"proven": "good", "waited out": "wait", "loading": "work", "no answer": "bad", "not proven": "bad"}
@@ -130,8 +129,11 @@ def _file(file: dict[str, Any], y: float, now: float, x: Any) -> Markup:
 
 def _said(file: dict[str, Any], now: float) -> str:
     if file["status"] == "loading":
-        late = file["loaded_at"] and now > file["loaded_at"]
-        return "looked up" if late else f"until {_clock(file['loaded_at'])}"
+        if now <= file["loaded_at"]:
+            return f"until {clock(file['loaded_at'])}"
+        return (
+            f"looked up until {clock(file['looked_up_until'])}" if now < file["looked_up_until"] else "late"
+        )
     return str(file["status"])
 
 
@@ -139,11 +141,13 @@ def _told(file: dict[str, Any]) -> str:
     facts = [f"File {file['label']}: {file['status']}"]
     for word, name in (("sent", "sent_at"), ("should be loaded", "loaded_at"), ("proven", "proven_at")):
         if file[name]:
-            facts.append(f"{word} {_clock(file[name], seconds=True)}")
+            facts.append(f"{word} {clock(file[name], seconds=True)}")
     if file["sends"] > 1:
         facts.append(f"sent {file['sends']} times")
     if file["refused"]:
         facts.append(f"{file['refused']} rows refused by the register")
+    if file["sent"] and file["sent"][-1]["correlation_id"]:
+        facts.append(f"CorrelationID {file['sent'][-1]['correlation_id']}")
     return ", ".join(facts)
 
 
@@ -155,12 +159,8 @@ def _axis(first: float, span: float, x: Any, height: int) -> Markup:
         anchor = {0: "start", TICKS - 1: "end"}.get(number, "middle")
         line = Markup('<line class="grid" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(x(moment), height - 20)
         text = Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>')
-        parts += [line, text.format(x(moment), height - 4, anchor, _clock(moment, seconds=seconds))]
+        parts += [line, text.format(x(moment), height - 4, anchor, clock(moment, seconds=seconds))]
     return Markup("").join(parts)
-
-
-def _clock(moment: float, *, seconds: bool = False) -> str:
-    return f"{datetime.fromtimestamp(moment, OSLO):{'%H:%M:%S' if seconds else '%H:%M'}}"
 
 
 def _colours(count: int) -> list[str]:

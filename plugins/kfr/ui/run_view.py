@@ -8,8 +8,10 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from kfr.links.page import anchor
+from kfr.links.page import anchor, of_try
+from kfr.register.errors import KfrError
 from kfr.ui.figures import LoadRun, Task
+from kfr.ui.file_view import CLOSED_BY, UNDER_WAY, FileLine, lines
 from kfr.ui.pictures import timeline
 from kfr.ui.templating import duration, figure, moment
 
@@ -83,10 +85,12 @@ class RunView:
 
     def __init__(self, run: LoadRun, now: datetime) -> None:
         self._run, self._now = run, now
-        self.dag_id, self.run_id, self.state, self.dry_run = run.dag_id, run.run_id, run.state, run.dry_run
+        self.dag_id, self.run_id, self.dry_run = run.dag_id, run.run_id, run.dry_run
+        self.state = "failing" if run.is_active and run.in_state("failed") else run.state
         self.address = f"../dags/{quote(run.dag_id)}/runs/{quote(run.run_id, safe='')}"
         self.title = "The load that runs" if run.is_active else "The last load"
-        self.files: list[dict[str, Any]] = run.status.get("files", [])
+        self._told: list[dict[str, Any]] = run.status.get("files", [])
+        self.files = self._told if run.is_active else [_as_it_ended(file) for file in self._told]
 
     @property
     def sentence(self) -> str:
@@ -95,13 +99,26 @@ class RunView:
             only = " A dry run: nothing was sent." if self.dry_run else ""
             return f"{began}, took {duration(self._run.seconds)}.{only}"
         doing = [WAITS_FOR.get(name, name) for name in self._working()]
+        idle = "about to end" if self.state == "failing" else "about to begin"
         eta = self.ends_at
         until = f" Files loaded at about {moment(eta)}, at the register's rate." if eta else ""
-        return f"{began}; now {', and '.join(doing) or 'about to begin'}.{until}"
+        if not set(CLOSED_BY).isdisjoint(self._working()) and (settled := self._settled_at()):
+            until = f" That is at {moment(settled)}; no removal before."
+        return f"{began}; now {', and '.join(doing) or idle}.{until}"
 
     @property
     def ends_at(self) -> float | None:
-        """When the last file should be loaded: by what was sent, or before that by the forecast."""
+        """When the last file should be loaded: by what was sent, else by the forecast; None if any is late."""
+        now, found = self._now.timestamp(), self._forecast()
+        late = any(f["loaded_at"] and f["loaded_at"] <= now and not f["proven_at"] for f in self.files)
+        return found if found and found > now and not late else None
+
+    def _settled_at(self) -> float | None:
+        """When no copy of any file can be loading any more, if that is yet to come."""
+        until: float | None = self._run.statuses[-1]["open"]["until"] if self._run.statuses else None
+        return until if until and until > self._now.timestamp() else None
+
+    def _forecast(self) -> float | None:
         plan = self._run.status.get("plan")
         if not plan or not self._run.is_active or all(f["proven_at"] for f in self.files):
             return None
@@ -121,20 +138,8 @@ class RunView:
     @property
     def notes(self) -> list[Note]:
         notes = []
-        failed = self._run.in_state("failed")
-        if failed:
-            links = tuple((f"log of {t.task_id} {t.label}".strip(), self._task(t)) for t in failed[:6])
-            what = f"This load has failed: {self._run.trouble or 'see the log of the first failed task.'}"
-            notes.append(
-                Note(
-                    kind="bad",
-                    what=what,
-                    more="What is proven is in the mirror and stays. Remedy the cause, then clear the failed task "
-                    "with its downstream tasks; nothing that is known to be there is sent twice.",
-                    links=links,
-                    section="When something fails",
-                )
-            )
+        if failed := self._run.in_state("failed"):
+            notes.append(self._failure(failed))
         if waiting := self._run.in_state("awaiting_input"):
             findings = self._run.status.get("plan", {}).get("findings", [])
             asked = "; ".join(f["message"] for f in findings) or "the run asked for it."
@@ -148,15 +153,33 @@ class RunView:
                     section="Guards",
                 )
             )
-        elif self._run.is_active and self._run.trouble and not failed:
+        if self._run.is_active and (told := self._run.trouble("up_for_retry")):
             notes.append(
-                Note(
-                    kind="wait",
-                    what=f"Tried again by itself: {self._run.trouble}",
-                    section="When something fails",
-                )
+                Note(kind="wait", what=f"Tried again by itself: {told['trouble']}", section=told["runbook"])
             )
+        if self._run.is_active and self._run.cleared and not failed:
+            at = moment(self._run.cleared.isoformat())
+            notes.append(Note(kind="work", what=f"Cleared at {at}, running again."))
         return notes
+
+    def _failure(self, failed: list[Task]) -> Note:
+        """What has failed and is not cleared; the log that is linked is that of the try that failed."""
+        told = self._run.trouble("failed")
+        said = told["trouble"] if told else "see the log of the first failed task."
+        more = "What is proven is in the mirror and stays. "
+        if self._run.is_active:
+            more += (
+                "Other tasks are still at work: once none is, remedy the cause, then clear the failed task "
+            )
+        else:
+            more += "Remedy the cause, then clear the failed task "
+        return Note(
+            kind="bad",
+            what=f"This load {'is failing' if self._run.is_active else 'has failed'}: {said}",
+            more=f"{more}with its downstream tasks; nothing that is known to be there is sent twice.",
+            links=tuple((f"log of {t.task_id} {t.label}".strip(), self._log(t)) for t in failed[:6]),
+            section=told["runbook"] if told else KfrError.runbook,
+        )
 
     @property
     def timeline(self) -> Markup | None:
@@ -164,6 +187,11 @@ class RunView:
         now = self._now.timestamp() if self._run.is_active else self._statuses_until()
         says = self._run.is_active or any(f["sent_at"] for f in self.files)
         return timeline(self.files, now) if self.files and says else None
+
+    @property
+    def file_lines(self) -> list[FileLine]:
+        """The files of which more is to be said than the picture shows."""
+        return lines(self._run, self._told, self._now.timestamp())
 
     @property
     def files_said(self) -> str:
@@ -227,8 +255,16 @@ class RunView:
         mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
         return f"{self.address}/tasks/{quote(task.task_id)}{mapped}"
 
+    def _log(self, task: Task) -> str:
+        return f"{self._task(task)}{of_try(task.try_number)}"
+
     def _statuses_until(self) -> float:
         return max((float(s["at"]) for s in self._run.statuses if s["run"]), default=self._now.timestamp())
+
+
+def _as_it_ended(file: dict[str, Any]) -> dict[str, Any]:
+    """A file of a run that is over: nobody waits for it any more."""
+    return {**file, "status": "not proven"} if file["status"] in UNDER_WAY else file
 
 
 def report_address(run: LoadRun) -> str:

@@ -31,6 +31,11 @@ def moment(value: Any) -> str:
     return f"{at.astimezone(OSLO):%Y-%m-%d %H:%M}"
 
 
+def clock(value: float, *, seconds: bool = False) -> str:
+    """Unix seconds as the time of a Norwegian day."""
+    return f"{datetime.fromtimestamp(value, OSLO):{'%H:%M:%S' if seconds else '%H:%M'}}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the largest two units that say something."""
     if seconds is None:

@@ -1,11 +1,15 @@
 import json
 import re
 
-from kfr.load import extract, planning, removal, upload, verification, watermark
+import pytest
+
+from kfr.load import extract, planning, removal, report, upload, verification, watermark
 from kfr.load.ingestion import record_proof
 from kfr.load.summary import summarise
+from kfr.load.upload import NotLoaded
 from kfr.register.errors import AccessRefused
 from kfr.relationships.packing import text_of
+from kfr.ui.report_page import render
 from tests.faults.institution import Agreement
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
@@ -35,7 +39,10 @@ def test_a_load_is_followed_from_plan_to_proof(load: OneLoad):
     files = upload.upload(load.world, "0001")
     first = summarise(load.world)["run"]["files"][0]
     assert (first["status"], first["rows"], first["sends"]) == ("loading", 10, 1)
-    assert first["sent_at"] < first["loaded_at"] < first["settled_at"]
+    assert first["sent_at"] < first["loaded_at"] < first["looked_up_until"]
+    assert first["sent"] == [
+        {"at": first["sent_at"], "correlation_id": load.sends[0].correlation_id, "superseded": False}
+    ]
     assert summarise(load.world)["open"]["unproven"] == 1
 
     loading = load.wait(files)
@@ -56,6 +63,32 @@ def test_a_load_is_followed_from_plan_to_proof(load: OneLoad):
     assert (found["run"]["proof"]["misses"], found["register"]["as_of"]) == (0, "2026-11-23")
     assert found["register"]["proven"] == found["run"]["proof"]["holds"]
     assert found["removals"]["removed"] + found["removals"]["gone"] == 1
+
+
+def test_a_file_is_looked_up_until_its_try_really_ends_and_its_first_copy_is_superseded_then(load: OneLoad):
+    load.join(10)
+    load.plan()
+    load.fault(FaultKind.FILE_DROPPED, times=2)
+    files = upload.upload(load.world, "0001")
+    (told,) = summarise(load.world)["run"]["files"]
+    loading = load.wait(files)
+    assert loading.late == tuple(files)
+    assert load.world.now == pytest.approx(told["looked_up_until"], abs=1)
+    with pytest.raises(NotLoaded) as raised:
+        upload.finish(load.world, "0001", loading.proven, loading.late)
+    status = summarise(load.world, raised.value)
+    assert (status["trouble"], status["runbook"]) == (f"NotLoaded: {raised.value}", "A send that never loads")
+    upload.upload(load.world, "0001")
+    (told,) = summarise(load.world)["run"]["files"]
+    first, second = load.sends
+    assert [(s["correlation_id"], s["superseded"]) for s in told["sent"]] == [
+        (first.correlation_id, True),
+        (second.correlation_id, False),
+    ]
+    assert told["looked_up_until"] > load.world.now
+    kept = report.build(load.world)["files"][0]["sent"]
+    assert [s["superseded"] for s in kept] == [True, False]
+    assert "superseded" in render(report.build(load.world))
 
 
 def test_a_file_without_an_answer_and_a_repair_are_seen_as_such(load: OneLoad):

@@ -127,8 +127,10 @@ def test_an_access_problem_is_fatal_and_is_no_matter_of_rows(planned):
 
 def test_a_file_whose_loading_is_dropped_is_late_and_then_sent_again(planned):
     planned.fault(FaultKind.FILE_DROPPED)
-    with pytest.raises(NotLoaded, match=r"sends the same bytes again.*no removal.*CorrelationIDs"):
+    with pytest.raises(NotLoaded, match=r"same bytes again is safe.*no removal.*CorrelationID") as raised:
         planned.send()
+    assert (raised.value.label, raised.value.late, raised.value.done, raised.value.files) == ("0001", 1, 0, 1)
+    assert raised.value.correlation_id == planned.sends[-1].correlation_id
     assert planned.registered == {}
     result = planned.send()
     assert (result.status, result.sends) == ("proven", 2)

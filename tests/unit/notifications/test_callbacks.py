@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from dataclasses import asdict
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +20,26 @@ from kfr.notifications.callbacks import alert_failure, alert_late, alert_retry
 from kfr.register.errors import AccessRefused, Fatal, MaskinportenRefused
 from tests.environment import MAIL_TO_ONCALL
 from tests.simulator import Fault, FaultKind
+from tests.unit.load.one_load import a_send
 from tests.unit.stand import SQL_FOLDER, Stand
 
 SECRET = "01010112345"
+CORRELATION_ID = "c0ffee00-0000-4000-8000-000000000000"
+TRIES = 6
+
+
+def not_loaded(label: str = "0002", late: int = 2, done: int = 1) -> NotLoaded:
+    return NotLoaded(label, late=late, done=done, files=12, correlation_id=CORRELATION_ID)
 
 
 def failed(
-    stand: Stand, error: BaseException, task_id: str = "upload_batch_file", index: int = -1, **more: Any
+    stand: Stand,
+    error: BaseException,
+    task_id: str = "upload_batch_file",
+    index: int = -1,
+    *,
+    attempt: int = 1,
+    **more: Any,
 ) -> Any:
     """What Airflow hands to a callback."""
     context = stand.context(**more)
@@ -33,6 +47,8 @@ def failed(
     context["ti"] = SimpleNamespace(
         task_id=task_id,
         map_index=index,
+        try_number=attempt,
+        max_tries=TRIES - 1,
         get_task_states=lambda **_: stand.ti.get_task_states(**_, task_ids=[]),
     )
     return context
@@ -43,23 +59,97 @@ def recover(stand: Stand, run_id: str = "manual__1") -> None:
         cases.recovered(world)
 
 
-def test_twelve_files_that_fail_three_times_are_one_alert_and_one_recovery(stand: Stand):
-    for attempt in range(3):
+def retry_all(stand: Stand, times: int) -> None:
+    """Twelve files fail, and each is tried again, so many times."""
+    for attempt in range(1, times + 1):
         for index in range(12):
-            callback = alert_failure if attempt == 2 else alert_retry
-            callback(failed(stand, NotLoaded(f"Batch file {index:04d} is not loaded in time."), index=index))
-    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
+            alert_retry(failed(stand, not_loaded(f"{index + 1:04d}"), index=index, attempt=attempt))
+
+
+def test_twelve_files_that_fail_and_three_retries_are_one_alert_and_one_recovery(stand: Stand):
+    retry_all(stand, 3)
     (mail,) = stand.simulator.mails
     assert mail.recipients == (MAIL_TO_ONCALL,)
-    assert mail.subject.startswith(
-        "[KFR, can wait until morning] kfr_initial_load waits for a file that is not loading"
+    assert flat(mail.subject).startswith(
+        "[KFR, can wait until morning] kfr_initial_load waits for files that do not load: 2 of 12 files so far (3"
     )
-    assert "How urgent: this can wait until the morning." in " ".join(mail.text.split())
     recover(stand)
     recover(stand)
     _, over = stand.simulator.mails
     assert over.subject.startswith("[KFR, over] kfr_initial_load is proven")
-    assert "waits for a file that is not loading" in over.text
+    assert "waits for files that do not load" in over.text
+
+
+def test_files_that_are_given_up_are_a_change_of_state_and_told_of_once_more(stand: Stand):
+    retry_all(stand, 5)
+    for index in range(12):
+        alert_failure(failed(stand, not_loaded(late=12, done=0), index=index, attempt=TRIES))
+    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
+    retry_all(stand, 1)  # after a clear
+    recover(stand)
+    assert [flat(m.subject).split(" (3")[0] for m in stand.simulator.mails] == [
+        "[KFR, can wait until morning] kfr_initial_load waits for files that do not load: 2 of 12 files so far",
+        "[KFR, can wait until morning] kfr_initial_load has failed: 12 of 12 files did not load",
+        "[KFR, over] kfr_initial_load is proven",
+    ]
+    assert "has failed: 12 of 12 files did not load" in stand.simulator.mails[-1].text
+
+
+def test_a_run_that_fails_again_after_a_clear_tells_once_more_and_its_retries_do_not(stand: Stand):
+    def failure(error: Exception, clears: int, callback: Any = alert_failure) -> int:
+        context = failed(stand, error, attempt=TRIES)
+        context["dag_run"].clear_number = clears
+        callback(context)
+        return len(stand.simulator.mails)
+
+    end = Fatal("The load is not verified.")
+    assert [failure(not_loaded(), 0), failure(not_loaded(), 0)] == [1, 1]
+    assert [failure(not_loaded(), 1, alert_retry), failure(not_loaded(), 1), failure(not_loaded(), 1)] == [
+        1,
+        2,
+        2,
+    ]
+    context = failed(stand, end, "record_mirror")
+    context["dag_run"].clear_number = 2
+    alert_failure(context)  # only follows
+    assert len(stand.simulator.mails) == 2
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_file_that_does_not_load_says_which_try_it_was_and_what_will_follow(stand: Stand):
+    alert_retry(failed(stand, not_loaded(), index=1))
+    alert_failure(failed(stand, not_loaded(late=12, done=0), index=1, attempt=TRIES))
+    late, red = (flat(mail.text) for mail in stand.simulator.mails)
+    assert (
+        "2 of 12 files so far. Loaded: 1. Seen at batch file 0002, whose last send has the CorrelationID"
+        in late
+    )
+    assert "each file is tried again by itself (this was try 1 of 6)" in late
+    assert "the load is red and another mail says so" in late
+    assert "nothing at night (try 6 of 6 has failed" in red
+    assert "tried again" not in red
+    for mail, attempt in ((late, 1), (red, TRIES)):
+        assert (
+            f"/tasks/upload_batch_file/mapped/1?try_number={attempt} " in mail
+        )  # a newer one has no log yet
+        assert mail.count(CORRELATION_ID) == mail.count("DSOP@bits.no") + (attempt == 1) == 1
+        assert 'Runbook, section "A send that never loads"' in mail
+        assert "How urgent: this can wait until the morning." in mail
+        assert "no load has been proven yet. No file is proven to be loaded either." in mail
+
+
+def test_what_is_proven_of_a_load_that_is_not_is_told(stand: Stand):
+    send = a_send(rows=2500, proven_at=1.0)
+    stand.staging.state.write_json(send.name, asdict(send))
+    alert_failure(failed(stand, Fatal("no"), "remove_ended"))
+    stand.staging.state.write_json("mirror", {"version": 1, "proven": 1234})
+    alert_failure(failed(stand, AccessRefused("no"), "remove_ended", run_id="manual__2"))
+    before, after = (flat(mail.text) for mail in stand.simulator.mails)
+    assert "Proven to be loaded so far: 2,500 relationships, in files." in before
+    assert "no load has been proven yet. 1,234 relationships are proven to be registered." in after
 
 
 @pytest.mark.parametrize(
@@ -121,13 +211,13 @@ def test_an_airflow_that_was_not_told_its_address_names_the_runbook_s_file_and_s
 
 
 def test_what_must_not_wait_is_told_although_the_same_run_has_told_what_may(stand: Stand):
-    """And what only follows from a file that was not loaded wakes nobody."""
-    alert_retry(failed(stand, NotLoaded("Batch file 0000 is not loaded in time.")))
+    """And what only follows from a file that was not loaded wakes nobody, nor tells it twice."""
+    alert_retry(failed(stand, not_loaded()))
     alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
     assert len(stand.simulator.mails) == 1
     for _ in range(2):
         alert_failure(failed(stand, NotEqual("The register does not equal."), "verify_register"))
-        alert_retry(failed(stand, NotLoaded("Batch file 0001 is not loaded in time.")))
+        alert_retry(failed(stand, not_loaded("0001")))
     assert [m.subject.split("]")[0] for m in stand.simulator.mails] == [
         "[KFR, can wait until morning",
         "[KFR, act now",

@@ -217,7 +217,7 @@ def test_who_is_to_approve_is_told_and_that_it_was_done(stand: Stand):
 def test_a_proven_load_ends_the_alert_of_the_failed_one(stand: Stand):
     planned(stand)
     context = stand.context()
-    context |= {"exception": Fatal("no"), "ti": SimpleNamespace(task_id="a_task", map_index=-1)}
+    context |= {"exception": Fatal("no"), "ti": SimpleNamespace(task_id="a_task", map_index=-1, try_number=1)}
     retrying()["on_failure_callback"](context)
     stand.ti.states = {"verify": "success"}
     record = operator(load.KfrRecordMirrorOperator, verified_by="verify")

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import smtplib
 import subprocess
@@ -149,6 +150,25 @@ def test_mails_are_taken_by_smtp_and_shown(front, caller):
     assert caller.simulator.log[-1].kind == "mail"
 
 
+def test_mails_are_shown_to_a_person_too_and_a_link_in_them_can_be_clicked(front, caller):
+    for number, text in enumerate(("a <b>bold</b> mail", "page: https://airflow.example/kfr?a=1&b=2 and on")):
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = (
+            "kfr@bank.example",
+            "on-call@example",
+            f"mail {number}",
+        )
+        message.set_content(text)
+        with smtplib.SMTP("127.0.0.1", front.smtp_port, timeout=5) as server:
+            server.send_message(message)
+    answer = caller.http.get(f"{front.url}/simulator/mailbox")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert re.findall(r"<h2>(.+?)</h2>", answer.text) == ["mail 1", "mail 0"]
+    assert "a &lt;b&gt;bold&lt;/b&gt; mail" in answer.text
+    assert '<a href="https://airflow.example/kfr?a=1&amp;b=2">' in answer.text
+    assert answer.text.count("on-call@example") == 2
+
+
 def test_a_mail_can_be_refused(front, caller):
     caller.simulator.faults.add(Fault(kind="status", operation="mail", nth=1, status=451))
     with pytest.raises(smtplib.SMTPDataError):
@@ -204,6 +224,12 @@ def test_faults_are_planned_and_taken_back(front, caller):
     caller.http.post(url, json={"kind": "status", "operation": "look_up", "nth": 1, "status": 502})
     assert [caller.look_up().status_code, caller.look_up().status_code] == [502, 200]
     assert len(caller.http.post(url, json={"kind": "status", "nth": 9}).json()) == 1
+    (fault,) = caller.http.post(
+        url, json={"kind": "status", "operation": "look_up", "nth": 1, "times": 3}
+    ).json()[1:]
+    assert (fault["times"], fault["left"]) == (3, 3)
+    caller.look_up()
+    assert [f["left"] for f in caller.http.get(url).json() if f["operation"] == "look_up"] == [2]
     assert caller.http.delete(url).json() == []
     assert caller.http.post(url, json={"kind": "status"}).status_code == 400
 

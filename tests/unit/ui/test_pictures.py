@@ -11,7 +11,8 @@ NOW = 1_795_424_400.0  # 2026-11-23 10:00 in Oslo
 
 def a_file(label: str, status: str = "planned", **changes: Any) -> dict[str, Any]:
     given = {"rows": 0, "size": 0, "sends": 0, "refused": 0, "sent_at": None, "loaded_at": None}
-    return {"label": label, "status": status, **given, "settled_at": None, "proven_at": None, **changes}
+    given |= {"looked_up_until": None, "proven_at": None, "sent": []}
+    return {"label": label, "status": status, **given, **changes}
 
 
 def drawn(svg: str) -> ET.Element:
@@ -45,12 +46,26 @@ def test_files_stand_where_their_times_are():
 
 
 def test_a_file_past_its_time_is_looked_up_and_one_without_an_answer_is_red():
+    sent = [{"correlation_id": "the-first"}, {"correlation_id": "the-last"}]
     files = [
-        a_file("0001", "loading", sent_at=NOW - 60, loaded_at=NOW - 40, sends=1),
+        a_file(
+            "0001",
+            "loading",
+            sent_at=NOW - 60,
+            loaded_at=NOW - 40,
+            looked_up_until=NOW + 240,
+            sends=1,
+            sent=sent,
+        ),
+        a_file("0003", "loading", sent_at=NOW - 60, loaded_at=NOW - 40, looked_up_until=NOW - 1, sends=1),
         a_file("0002", "no answer", sent_at=NOW - 60, loaded_at=NOW - 10, sends=2, refused=3),
     ]
     svg = str(timeline(files, NOW))
-    assert "looked up" in svg
+    texts = [t.text for t in drawn(svg).iter("text")]
+    assert "looked up until 10:04" in texts
+    assert "late" in texts
+    assert "CorrelationID the-last" in svg
+    assert "the-first" not in svg
     assert rects(svg, "f-bad")
     assert "sent 2 times, 3 rows refused" in svg
 
