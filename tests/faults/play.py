@@ -23,7 +23,7 @@ from kfr.load import (
     watermark,
 )
 from kfr.load.forecast import FILES_IN_FLIGHT
-from kfr.load.ingestion import await_loading, await_settling
+from kfr.load.ingestion import Seen, await_loading, await_settling
 from kfr.load.journal import Journal
 from kfr.load.world import Run, World
 from kfr.register.errors import Fatal, KfrError, Refused
@@ -195,7 +195,7 @@ class Play:
 
     async def _wait(
         self, files: list[str], *, until_settled: bool
-    ) -> tuple[dict[str, float], tuple[str, ...]]:
+    ) -> tuple[dict[str, Seen], tuple[str, ...]]:
         journal, rate = Journal(self.institution.staging().state), self.institution.settings.rows_per_second
         loading = await await_loading(
             journal,

@@ -26,6 +26,9 @@ SAID_EVERY_SECONDS = 60.0  # a line of progress; often enough to see that it liv
 
 AsyncLookUp = Callable[[int, date, date], Awaitable[bool]]
 Say = Callable[[str], None]
+Seen = tuple[
+    float, float
+]  # when every witness was found, and when one was last missing (0: never); Unix seconds
 
 
 class LookUpsUnreliable(Retriable):
@@ -36,7 +39,7 @@ class LookUpsUnreliable(Retriable):
 class Loading:
     """How waiting for some files ended; names of sends and fingerprints of files, no identifiers."""
 
-    proven: dict[str, float]  # sends of which every witness was found, and when one was last missing
+    proven: dict[str, Seen]  # sends of which every witness was found
     late: tuple[str, ...]  # files whose deadline passed without proof
 
 
@@ -105,7 +108,7 @@ async def await_loading(
 
     `say` gets a line a minute: how far the file should be, until when it will take, what is waited for.
     """
-    proven: dict[str, float] = {}
+    proven: dict[str, Seen] = {}
     found: set[Witness] = set()
     late = []
     progress = Progress(clock=clock, say=say)
@@ -123,7 +126,8 @@ async def await_loading(
                 await clock.asleep(min(first_look - now, SAID_EVERY_SECONDS))
                 now = clock.now().timestamp()
             await _look(sends, found, look_up, oslo_today(clock))
-            proven |= {s.name: missing_until for s in sends if s.witnesses and found >= set(s.witnesses)}
+            seen = (clock.now().timestamp(), missing_until)
+            proven |= {s.name: seen for s in sends if s.witnesses and found >= set(s.witnesses)}
             if any(s.name in proven for s in sends):
                 break
             now, deadline = clock.now().timestamp(), give_up_at(sends, plans, grace)
@@ -178,11 +182,16 @@ def give_up_at(sends: Sequence[Send], plans: dict[str, Schedule], grace: float) 
     return max(plans[s.name].late_at + grace if s.witnesses else plans[s.name].settled_at for s in sends)
 
 
-def record_proof(journal: Journal, proven: Mapping[str, float], now: float) -> None:
-    """Write down which sends are proven, and when a witness of each was last missing (0: never seen so)."""
+def record_proof(journal: Journal, proven: Mapping[str, Seen]) -> None:
+    """Write down which sends are proven, and what was seen of each."""
     for send in journal.sends():
         if send.name in proven and send.proven_at is None:
-            journal.put(replace(send, proven_at=now, missing_until=proven[send.name] or None))
+            journal.put(_proven(send, proven[send.name]))
+
+
+def _proven(send: Send, seen: Seen) -> Send:
+    found_at, missing_until = seen
+    return replace(send, proven_at=found_at, missing_until=missing_until or None)
 
 
 def revisit(world: World) -> None:
@@ -192,7 +201,7 @@ def revisit(world: World) -> None:
         if send.run == world.run.key or send.proven_at or not send.witnesses or not send.loads:
             continue
         if all(world.look_up(w.customer_id, today, today) for w in send.witnesses):
-            record_proof(world.journal, {send.name: 0.0}, world.now)
+            record_proof(world.journal, {send.name: (world.now, 0.0)})
 
 
 async def _look(sends: Sequence[Send], found: set[Witness], look_up: AsyncLookUp, today: date) -> None:
@@ -216,7 +225,7 @@ def accepted(sends: Sequence[Send]) -> list[Send]:
 
 async def await_settling(
     journal: Journal,
-    proven: Mapping[str, float],
+    proven: Mapping[str, Seen],
     *,
     clock: Clock,
     rows_per_second: float,
@@ -224,7 +233,7 @@ async def await_settling(
 ) -> None:
     """Wait until no send of any run can still be loading; `proven` is not written down yet."""
     while True:
-        sends = [replace(s, missing_until=proven.get(s.name) or s.missing_until) for s in journal.sends()]
+        sends = [_proven(s, proven[s.name]) if s.name in proven else s for s in journal.sends()]
         plans = schedule(sends, rows_per_second)
         settled_at = max(
             (plans[s.name].settled_at for s in sends if s.loads and not s.closed_because), default=0.0

@@ -68,7 +68,7 @@ class Send:
     outcome: Outcome = Outcome.INTENDED
     correlation_id: str | None = None
     witnesses: tuple[Witness, ...] = ()
-    proven_at: float | None = None
+    proven_at: float | None = None  # when its witnesses were found
     missing_until: float | None = None  # when a witness was last seen to be missing
     closed_because: str | None = None  # a person's reason
     verified: bool = False  # a sample of its rows was looked up, and what was missing is known
@@ -100,7 +100,8 @@ class Schedule:
 def schedule(sends: Iterable[Send], rows_per_second: float) -> dict[str, Schedule]:
     """Queue the sends behind each other at the register's rate (ONB D-3), by name.
 
-    A register that was seen to be slower than its rate is given twice the time that it was seen to take. Where a
+    A register that was seen to be slower than its rate is given twice the time that it was seen to take. What stands
+    behind a file that was found late is given its time from then on: the register may have stood still. Where a
     file was sent more than once nothing says which copy came in the end: what waits until nothing can be loading
     (removals) takes it for the first, what only asks whether others are late takes it for the last.
     """
@@ -113,6 +114,9 @@ def schedule(sends: Iterable[Send], rows_per_second: float) -> dict[str, Schedul
         loaded = max(loaded, send.counts_from) + seconds
         late = max(late, send.counts_from) + SETTLING_FACTOR * seconds
         settled = max(settled, send.counts_from) + SETTLING_FACTOR * seconds
+        if send.proven_at is not None:  # it is there, and a second copy of it may be next
+            late = max(late, send.proven_at)
+            settled = max(settled, send.proven_at + (SETTLING_FACTOR - 1) * seconds)
         if send.missing_until is not None:
             seen = send.counts_from + SETTLING_FACTOR * (send.missing_until - send.counts_from)
             settled = max(settled, seen)
@@ -148,7 +152,18 @@ class Journal:
         self._state = state
 
     def sends(self) -> list[Send]:
-        return [_send(self._state.read_json(name)) for name in self._state.names("sends")]
+        """The sends that are not archived.
+
+        The same bytes are refused alike: where one was, the others are that had no answer.
+        """
+        sends = [_send(self._state.read_json(name)) for name in self._state.names("sends")]
+        refused = {send.file for send in sends if send.outcome is Outcome.REFUSED}
+        return [
+            replace(send, outcome=Outcome.REFUSED)
+            if send.file in refused and send.outcome is not Outcome.ACCEPTED
+            else send
+            for send in sends
+        ]
 
     def of_file(self, fingerprint: str) -> list[Send]:
         return sorted((s for s in self.sends() if s.file == fingerprint), key=lambda s: s.attempt)

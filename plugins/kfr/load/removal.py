@@ -207,7 +207,7 @@ def _close_what_shows(world: World) -> None:
         if not send.loads or send.proven_at or not send.witnesses or now < plans[send.name].loaded_at:
             continue
         if all(world.look_up(w.customer_id, today, today) for w in send.witnesses):
-            record_proof(world.journal, {send.name: 0.0}, now)
+            record_proof(world.journal, {send.name: (world.now, 0.0)})
 
 
 def _require_fit(world: World, fresh: extract.Extract, planned: extract.Extract) -> None:

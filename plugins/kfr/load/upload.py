@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from kfr.load import lease, mirror, planning, refusals, rejects
-from kfr.load.ingestion import absent, accepted, candidates, give_up_at, record_proof
+from kfr.load.ingestion import Seen, absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
 from kfr.load.volume import announce_before
 from kfr.load.world import World
@@ -101,12 +101,12 @@ def upload(world: World, label: str) -> list[str]:
     ]
 
 
-def finish(world: World, label: str, proven: Mapping[str, float], late: Sequence[str]) -> FileResult:
+def finish(world: World, label: str, proven: Mapping[str, Seen], late: Sequence[str]) -> FileResult:
     """Record what waiting showed, and say how the file ended.
 
     :raises NotLoaded: a piece did not appear in time; calling `upload` again sends it again.
     """
-    record_proof(world.journal, proven, world.now)
+    record_proof(world.journal, proven)
     rows = world.place.read_array(f"files/{label}")
     pieces, refused = leaves(world, rows)
     statuses = {p.fingerprint: _status(world, p) for p in pieces}
@@ -213,10 +213,9 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
     asked = [*candidates(piece.rows, held, piece.fingerprint), *(w for s in earlier for w in s.witnesses)]
     witnesses = absent(world, list(dict.fromkeys(asked)), held)
     lease.check(world)  # only now: looking witnesses up takes its time, and another run may have taken over
-    for send in earlier:
-        if send.witnesses and not set(send.witnesses) & set(witnesses):
-            record_proof(journal, {send.name: 0.0}, world.now)  # it has loaded after all
-            return
+    if loaded := [s for s in earlier if s.witnesses and not set(s.witnesses) & set(witnesses)]:
+        record_proof(journal, {s.name: (world.now, 0.0) for s in loaded})  # after all
+        return
     send = Send(
         file=piece.fingerprint,
         attempt=len(earlier) + 1,
@@ -232,9 +231,7 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
     try:
         correlation_id = world.register.send_file(render(piece.rows))
     except (InvalidIdentifier, InvalidDate, InvalidRequest) as refusal:
-        for same in (*earlier, send):  # the same bytes are refused alike, also where no answer came
-            if same.outcome is not Outcome.ACCEPTED:
-                journal.put(_answered(world, same, Outcome.REFUSED, refusal.correlation_id))
+        journal.put(_answered(world, send, Outcome.REFUSED, refusal.correlation_id))
         raise
     except OutcomeUnknown as unknown:
         journal.put(_answered(world, send, Outcome.UNKNOWN, unknown.correlation_id))

@@ -8,6 +8,7 @@ from airflow.sdk import get_current_context
 from kfr.operators.step import SHARE_WHILE_LOADING, KfrStepOperator
 
 if TYPE_CHECKING:
+    from kfr.load.ingestion import Seen
     from kfr.load.world import World
 
 DEFERRAL_MARGIN = timedelta(minutes=15)  # beyond the trigger's own deadline, should the trigger die
@@ -83,7 +84,7 @@ class KfrBatchFileOperator(KfrStepOperator):
             context["file"] = self.file
             return self.finish(world, event.get("proven", {}), event.get("late", []))
 
-    def finish(self, world: "World", proven: dict[str, float], late: list[str]) -> list[dict[str, Any]]:
+    def finish(self, world: "World", proven: dict[str, "Seen"], late: list[str]) -> list[dict[str, Any]]:
         """Write the proof down and say how each file ended; counts for XCom."""
         from dataclasses import asdict
 

@@ -100,7 +100,9 @@ def test_waiting_takes_the_time_that_loading_takes_and_asks_seldom(planned):
     files = upload.upload(planned.world, "0001")
     began, asked = planned.world.now, len(planned.calls("look_up"))
     loading = planned.wait(files)
-    assert list(loading.proven.values()) == [0.0]  # no witness was missing when it was looked for
+    assert list(loading.proven.values()) == [
+        (planned.world.now, 0.0)
+    ]  # no witness was missing when it was looked for
     assert 1.0 <= planned.world.now - began < 5.0  # 300 rows at 250 a second
     assert len(planned.calls("look_up")) - asked < 25
 
@@ -157,10 +159,12 @@ def test_waiting_tells_when_a_witness_was_last_missing(planned):
     planned.fault(FaultKind.LOADING_STALLED, seconds=30)
     (file,) = upload.upload(planned.world, "0001")
     loading = planned.wait([file])
-    (missing_until,) = loading.proven.values()
-    assert 0 <= planned.world.now - missing_until < 5
-    record_proof(planned.world.journal, loading.proven, planned.world.now)
-    assert planned.sends[0].missing_until == missing_until
+    ((found_at, missing_until),) = loading.proven.values()
+    assert found_at == planned.world.now
+    assert 0 < found_at - missing_until < 5
+    planned.institution.clock.advance(3600)  # until a worker is free
+    record_proof(planned.world.journal, loading.proven)
+    assert (planned.sends[0].proven_at, planned.sends[0].missing_until) == (found_at, missing_until)
 
 
 def test_a_file_that_does_not_appear_is_late_after_its_grace_and_not_before(planned):
@@ -212,8 +216,8 @@ def test_a_file_sent_twice_is_given_the_time_of_its_later_copy():
 def test_a_proof_is_written_down_once(load):
     send = a_send(witnesses=(Witness(customer_id=1),))
     load.world.journal.put(send)
-    record_proof(load.world.journal, {send.name: 0.0}, 100.0)
-    record_proof(load.world.journal, {send.name: 50.0}, 200.0)
+    record_proof(load.world.journal, {send.name: (100.0, 0.0)})
+    record_proof(load.world.journal, {send.name: (200.0, 50.0)})
     assert load.sends == [replace(send, proven_at=100.0)]
 
 
@@ -249,7 +253,7 @@ def test_settling_takes_what_was_seen_and_is_not_written_down_yet_into_account(l
     asyncio.run(
         await_settling(
             load.world.journal,
-            {send.name: now + 300},
+            {send.name: (now + 301, now + 300)},
             clock=load.institution.clock,
             rows_per_second=load.rate,
         )

@@ -57,6 +57,37 @@ def test_of_a_file_sent_twice_removals_wait_as_if_the_first_copy_had_come_and_ot
     assert plans[other.name].settled_at == 2224.0 + SETTLING_MARGIN_SECONDS
 
 
+def test_what_stands_behind_a_file_that_was_found_late_is_given_its_time_from_then_on():
+    """The register may have stood still: a second copy of the one that was found may be next, and then the others."""
+    late = a_send("1" * 64, counts_from=1000.0, rows=500, proven_at=1900.0)
+    again = a_send("1" * 64, attempt=2, counts_from=1300.0, rows=500)
+    other = a_send("2" * 64, counts_from=1301.0, rows=250)
+    plans = schedule([late, again, other], RATE)
+    assert plans[late.name].settled_at == 1902.0 + SETTLING_MARGIN_SECONDS
+    assert plans[again.name].settled_at == 1906.0 + SETTLING_MARGIN_SECONDS
+    assert plans[other.name].settled_at == 1908.0 + SETTLING_MARGIN_SECONDS
+    assert plans[other.name].late_at == 1906.0 + SETTLING_MARGIN_SECONDS
+
+
+def test_a_file_that_is_found_when_it_is_due_makes_nothing_settle_later():
+    one = a_send("1" * 64, counts_from=1000.0, rows=500)
+    other = a_send("2" * 64, counts_from=1000.0, rows=250)
+    due = [replace(one, proven_at=1002.0), replace(other, proven_at=1003.0)]
+    assert schedule(due, RATE) == schedule([one, other], RATE)
+
+
+def test_the_same_bytes_are_refused_alike_also_where_a_worker_died_before_it_could_write_that(load):
+    journal = load.world.journal
+    for attempt, outcome in enumerate(
+        (Outcome.UNKNOWN, Outcome.REFUSED, Outcome.INTENDED, Outcome.ACCEPTED), 1
+    ):
+        journal.put(a_send(attempt=attempt, outcome=outcome))
+    journal.put(a_send("2" * 64, outcome=Outcome.INTENDED))
+    assert [(s.file[0], s.outcome) for s in load.sends] == [
+        ("2", Outcome.INTENDED), *[("f", Outcome.REFUSED)] * 3, ("f", Outcome.ACCEPTED),
+    ]  # fmt: skip
+
+
 def test_a_refused_send_takes_no_time_and_is_never_open():
     refused = a_send("1" * 64, counts_from=1000.0, rows=10**6, outcome=Outcome.REFUSED)
     other = a_send("2" * 64, counts_from=1000.0, rows=250)

@@ -46,7 +46,7 @@ def test_a_load_is_followed_from_plan_to_proof(load: OneLoad):
     assert summarise(load.world)["open"]["unproven"] == 1
 
     loading = load.wait(files)
-    record_proof(load.world.journal, loading.proven, load.world.now)
+    record_proof(load.world.journal, loading.proven)
     assert summarise(load.world)["run"]["files"][0]["status"] == "proven"  # before the task has come back
     upload.finish(load.world, "0001", loading.proven, loading.late)
     load.send("0002")
