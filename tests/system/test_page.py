@@ -147,7 +147,7 @@ def test_the_report_on_the_page_is_the_signed_one(seen: Seen, running: dict[str,
 def test_a_failed_run_says_what_happened_and_what_to_do(failed: dict[str, Any]):
     text = failed["page"]
     assert "This load has failed: AccessRefused" in text
-    assert "clear the failed task" in text
+    assert "clear what has failed" in text
     assert "Relationships proven" in text
 
 

@@ -57,7 +57,7 @@ Airflow is ready: {url}   user {user}   password {password}
      curl -X POST {simulator}/simulator/faults -H 'Content-Type: application/json' \\
        -d '{{"kind": "file_dropped", "operation": "register_file", "nth": 1}}'
      With "times": 12 every try of every file is lost: in some ten minutes the load is red, a second alert says so, and
-     it has to be cleared. What follows then, and until when, the page KFR says of each file.
+     it has to be cleared. What follows then, and until when, the page KFR says of each file; green it is in half an hour.
      What is still planned to fail, and how often: curl {simulator}/simulator/faults; curl -X DELETE on the same
      address ends it.
   7. What the runbook does by hand, in another shell, in this folder:

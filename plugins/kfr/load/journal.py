@@ -115,8 +115,9 @@ def schedule(sends: Iterable[Send], rows_per_second: float) -> dict[str, Schedul
         late = max(late, send.counts_from) + SETTLING_FACTOR * seconds
         settled = max(settled, send.counts_from) + SETTLING_FACTOR * seconds
         if send.proven_at is not None:  # it is there, and a second copy of it may be next
-            late = max(late, send.proven_at)
             settled = max(settled, send.proven_at + (SETTLING_FACTOR - 1) * seconds)
+            if send.attempt == last[send.file]:
+                late = max(late, send.proven_at)
         if send.missing_until is not None:
             seen = send.counts_from + SETTLING_FACTOR * (send.missing_until - send.counts_from)
             settled = max(settled, seen)

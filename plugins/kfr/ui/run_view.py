@@ -23,7 +23,7 @@ WAITS_FOR = {
     "compare_register": "looking customers up in the register",
     "plan_changes": "planning what has to be sent",
     "announce_volume": "telling Bits of the volume",
-    "approve_changes": "waiting for a person to approve the plan",
+    "approve_changes": "asking a person to approve the plan, if one has to",
     "upload_batch_file": "waiting until the register has loaded the files",
     "register_arrivals": "registering who arrives meanwhile",
     "register_today": "registering who starts today",
@@ -103,7 +103,7 @@ class RunView:
         eta = self.ends_at
         until = f" Files loaded at about {moment(eta)}, at the register's rate." if eta else ""
         if not set(CLOSED_BY).isdisjoint(self._working()) and (settled := self._settled_at()):
-            until = f" That is at {moment(settled)}; no removal before."
+            until = f" That is at {moment(settled)}; no removal before, nor the proof of the load."
         return f"{began}; now {', and '.join(doing) or idle}.{until}"
 
     @property
@@ -167,12 +167,8 @@ class RunView:
         told = self._run.trouble("failed")
         said = told["trouble"] if told else "see the log of the first failed task."
         more = "What is proven is in the mirror and stays. "
-        if self._run.is_active:
-            more += (
-                "Other tasks are still at work: once none is, remedy the cause, then clear the failed task "
-            )
-        else:
-            more += "Remedy the cause, then clear the failed task "
+        more += "Other tasks are still at work: once none is, do " if self._run.is_active else "Do "
+        more += "what the runbook says, then clear what has failed, "
         return Note(
             kind="bad",
             what=f"This load {'is failing' if self._run.is_active else 'has failed'}: {said}",
@@ -223,7 +219,7 @@ class RunView:
             below = f"{figure(removals['held_back'])} held back, {figure(removals['vanished'])} vanished"
             facts.append(Fact(name="Removed", value=figure(removals["removed"]), below=below))
         elif plan:
-            below = "wait until every file is proven" if self._run.is_active else "not sent"
+            below = "wait until nothing can be loading" if self._run.is_active else "not sent"
             facts.append(Fact(name="To remove", value=figure(plan["removals"]), below=below))
         if compared := status.get("reconciled"):
             kind = "bad" if compared["misses"] else "good"

@@ -164,7 +164,7 @@ def test_who_waits_until_nothing_can_be_loading_is_told_until_when(loading: OneL
     status = a_status(loading)
     run = a_run(loading, status, tasks=[a_task("close_additions", "deferred")])
     until = datetime.fromtimestamp(status["open"]["until"], UTC)
-    said = f"can be loading any more. That is at {moment(until.isoformat())}; no removal before."
+    said = f"can be loading any more. That is at {moment(until.isoformat())}; no removal before, nor the proof of the load."
     assert said in RunView(run, loading.institution.clock.now()).sentence
     assert "no removal before" not in RunView(run, until).sentence
     elsewhere = a_run(loading, status, tasks=[a_task("upload_batch_file", "deferred", "0001", 0)])
