@@ -227,12 +227,11 @@ def write_report(staging: "Staging", run: str | None, folder: Path) -> None:
 
     if run is None:
         print("\n".join(names := report.names(staging.state)))  # noqa: T201
-        again = (
-            f"one with its signature: python -m kfr report --run {shlex.quote(names[-1])} --to FOLDER"
-            if names
-            else ""
-        )
-        print(f"To write {again}" if names else "No report is kept yet.", file=sys.stderr)  # noqa: T201
+        hint = "No report is kept yet."
+        if names:
+            last = shlex.quote(names[-1])
+            hint = f"To write one with its signature: python -m kfr report --run {last} --to FOLDER"
+        print(hint, file=sys.stderr)  # noqa: T201
         return
     if run not in report.names(staging.state):
         raise SystemExit(f"There is no report {run}. `python -m kfr report` lists them.")

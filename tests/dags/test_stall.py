@@ -65,7 +65,7 @@ def test_when_they_are_given_up_one_more_alert_says_so_and_a_clear_leads_to_the_
     late, red = alerts(bank)
     assert "waits for files that do not load" in late.subject
     assert "kfr_initial_load has failed: " in red.subject
-    assert f"of {FILES} files did not load" in " ".join(red.subject.split())
+    assert f"of {FILES} files are not loaded in time" in " ".join(red.subject.split())
     assert "try 4 of 4 has failed" in red.text
     assert "?try_number=4" in red.text
 

@@ -44,9 +44,8 @@ class HttpFront:
         self.url = f"http://{LOOPBACK}:{self.port}"
         simulator.move_to(base_url=f"{self.url}{REGISTER_PATH}", issuer=f"{self.url}{ISSUER_PATH}")
         app = Starlette(routes=admin_routes(simulator))
-        app.router.default = (
-            self._serve
-        )  # whatever its path: one may hold a line break, which no pattern matches
+        # All else, whatever its path: one may hold a line break, which no pattern of a route matches.
+        app.router.default = self._serve
         config = uvicorn.Config(
             app,
             log_config=None,

@@ -26,9 +26,8 @@ SAID_EVERY_SECONDS = 60.0  # a line of progress; often enough to see that it liv
 
 AsyncLookUp = Callable[[int, date, date], Awaitable[bool]]
 Say = Callable[[str], None]
-Seen = tuple[
-    float, float
-]  # when every witness was found, and when one was last missing (0: never); Unix seconds
+# When every witness of a send was found, and when one was last missing (0: never seen so); Unix seconds.
+Seen = tuple[float, float]
 
 
 class LookUpsUnreliable(Retriable):

@@ -136,9 +136,8 @@ def _files(
         of_file = [s for s in mine if s.label == label]
         result = place.read_json(f"results/{label}.json") if place.exists(f"results/{label}.json") else {}
         proven = [s.proven_at for s in of_file if s.proven_at]
-        copies = [
-            s for s in sends if s.loads and s.file in {own.file for own in of_file}
-        ]  # of other runs, too
+        bytes_of = {s.file for s in of_file}
+        copies = [s for s in sends if s.loads and s.file in bytes_of]  # of other runs, too
         files.append(
             {
                 "label": label,

@@ -88,7 +88,9 @@ def _proven_so_far(state: Place, held: int) -> str:
     """What look-ups have shown before any load was proven as a whole."""
     if held:
         return f"{held:,} relationships are proven to be registered."
-    files = [send for send in Journal(state).sends() if send.proven_at]
+    files = {
+        send.file: send.rows for send in Journal(state).sends() if send.proven_at
+    }  # however often each was sent
     if files:
-        return f"Proven to be loaded so far: {sum(s.rows for s in files):,} relationships, in files."
+        return f"Proven to be loaded so far: {sum(files.values()):,} relationships, in files."
     return "No file is proven to be loaded either."

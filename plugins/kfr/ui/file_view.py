@@ -54,10 +54,8 @@ def _said(file: dict[str, Any], task: Task, now: float) -> tuple[str, str]:
         return "work", f"{attempt}, should be loaded by {clock(file['loaded_at'])}"
     if now < until:
         return "wait", f"{attempt}, looked up until {clock(until)}, then {then}"
-    return (
-        "wait",
-        f"{attempt} is at work",
-    )  # it has just begun or just ends: what it did it says when it waits
+    # It has just begun or just ends: what it did it says when it waits.
+    return "wait", f"{attempt} is at work"
 
 
 def _by_file(run: LoadRun) -> dict[str, Task]:

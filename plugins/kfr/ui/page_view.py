@@ -74,15 +74,16 @@ def _register(found: Overview, latest: dict[str, Any], now: datetime) -> list[Fa
 
 def _line(run: LoadRun) -> dict[str, Any]:
     """A line of the history."""
+    view = RunView(run, run.began or datetime.now().astimezone())
     status, proof = run.status, run.status.get("proof")
     rows, plan = status.get("extract", {}).get("rows", {}), status.get("plan", {})
     said = f"{figure(proof['look_ups'])} look-ups, {figure(proof['misses'])} misses" if proof else ""
     return {
         "began": moment(run.began.isoformat() if run.began else None),
-        "address": RunView(run, run.began or datetime.now().astimezone()).address,
+        "address": view.address,
         "dag_id": run.dag_id,
         "kind": run.kind,
-        "state": RunView(run, run.began or datetime.now().astimezone()).state,
+        "state": view.state,
         "dry_run": run.dry_run,
         "rows": rows.get("rows"),
         "rejected": rows.get("rejected"),
