@@ -78,7 +78,7 @@ def _of_files(error: NotLoaded, context: Any, *, again: bool) -> tuple[str, str,
             "is over."
         )
     else:
-        what = f"{dag_id} has failed: {some} are not loaded in time. {this} Others may still be at work; the page says."
+        what = f"{dag_id} has failed: {some} are not loaded in time. {this} Others may still be at work."
         do = (
             f"nothing at night ({tries} has failed, and another would not make the register quicker). In the "
             "morning, once no file is at work, clear the failed files with their downstream tasks: nothing is sent "
