@@ -110,7 +110,8 @@ def _identifiers_outside(institution: Institution, play: Play) -> list[str]:
     """Promise 8: in what was said, in errors and mails, and in clear at rest."""
     customers = {a.customer.strip() for a in institution.warehouse.agreements_held}
     texts = [*institution.said, *play.errors, *(f"{m.subject} {m.text}" for m in institution.simulator.mails)]
-    problems = ["8: an identifier was said" for text in texts if customers & set(LONG_NUMBER.findall(text))]
+    said = customers & set(LONG_NUMBER.findall("\n".join(texts)))
+    problems = ["8: an identifier was said"] if said else []
     some = [c.encode() for c in sorted(customers) if len(c) == 11][:20]
     for path in institution.folder.rglob("*"):
         if path.is_file():

@@ -24,7 +24,7 @@ from tests.faults.fuse import Fuse, FusedTransport, fused_staging
 from tests.faults.store import MemoryPath
 from tests.faults.turns import SkewedClock, TurnClock
 from tests.faults.warehouse import Agreement, MemoryWarehouse
-from tests.faults.wire import Front, ThinClient
+from tests.faults.wire import Front
 from tests.keystores import (
     ORGANISATION,
     PASSWORD,
@@ -97,7 +97,7 @@ class Institution:
     rows_per_second: float = RATE
     sample_size: int = 40
     environment: Environment = "test"
-    thin: bool = False  # without httpx, for speed
+    thin: bool = False  # without httpx, for speed: under `thin_clients`
     clock: TurnClock = field(default_factory=TurnClock)
 
     def __post_init__(self) -> None:
@@ -191,11 +191,10 @@ class Institution:
             raise CertificateError("the certificate has expired", code="expired")
 
     def _connect(self) -> None:
-        transport = FusedTransport(self.simulator.sync_transport(), self, self._see)
+        inner = Front(self.simulator) if self.thin else self.simulator.sync_transport()
+        transport = FusedTransport(inner, self, self._see)
         tokens = TokenSource(self.settings, self.certificate, self.own_clock, transport=transport)
         self._register = RegisterClient(self.settings, tokens, self.own_clock, transport=transport)
-        if self.thin:
-            self._register._http = ThinClient(FusedTransport(Front(self.simulator), self, self._see))
 
     def _see(self, operation: str, request: httpx.Request, response: httpx.Response | None) -> None:
         if response is not None:

@@ -5,13 +5,16 @@ code, answers, errors and time-outs are the real ones; some of the runs, and all
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
+from unittest import mock
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from kfr.register import client, maskinporten
 from kfr.register.transport import TIMEOUT
 from tests.simulator.in_process import BROKEN
 from tests.simulator.messages import Answer
@@ -89,10 +92,20 @@ _encode = lru_cache(urlencode)
 
 
 class ThinClient:
-    """What `RegisterClient` calls of an `httpx.Client`."""
+    """What `RegisterClient` and `TokenSource` call of an `httpx.Client`."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def post(self, url: str, *, data: Mapping[str, str]) -> Response:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.send(Request("POST", url, form, [urlencode(data).encode()]))
 
     def build_request(
         self,
@@ -112,3 +125,13 @@ class ThinClient:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+@contextmanager
+def thin_clients() -> Iterator[None]:
+    """As long as it lasts, a client that is opened is a thin one; its transport must be before a `Front`."""
+    with (
+        mock.patch.object(client, "open_client", ThinClient),
+        mock.patch.object(maskinporten, "open_client", ThinClient),
+    ):
+        yield

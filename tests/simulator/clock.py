@@ -31,12 +31,18 @@ class VirtualClock:
             raise ValueError("a clock starts at an aware moment")
         self._start = start.astimezone(UTC)
         self._elapsed = 0.0
+        self._now = (self._start, 0.0)
         self._lock = threading.Lock()
         self._sleepers: list[tuple[float, int]] = []
         self._turn = itertools.count()
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._elapsed)
+        at, elapsed = self._now
+        if elapsed != self._elapsed:  # asked far more often than it moves
+            elapsed = self._elapsed
+            at = self._start + timedelta(seconds=elapsed)
+            self._now = at, elapsed
+        return at
 
     def monotonic(self) -> float:
         return self._elapsed

@@ -31,7 +31,7 @@ MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
     """What arrived. `path` and `query` are as on the wire, header names in lower case."""
 
@@ -43,7 +43,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Answer:
     """What goes back, what the event log keeps of it, and how the way back fails."""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
 from urllib.parse import parse_qs
@@ -43,6 +43,7 @@ OPERATIONS = {
 }
 
 
+@lru_cache
 def find_route(method: str, path: str) -> Route:
     """The route of a path below the base URL; Refusal (404, 405, by the gateway) when there is none."""
     for pattern, resource in PATHS:
@@ -78,8 +79,9 @@ class Operations:
     def serve(self, route: Route, request: Request, at: datetime, fault: Fault | None) -> Answer:
         """Answer a request; what it asks for is done when the answer is made."""
         answer = self._answer(route, request, at, fault)
-        correlation_id = request.headers.get("correlationid")
-        return replace(answer, headers={"CorrelationID": correlation_id}) if correlation_id else answer
+        if correlation_id := request.headers.get("correlationid"):
+            answer.headers = {"CorrelationID": correlation_id}
+        return answer
 
     def _answer(self, route: Route, request: Request, at: datetime, fault: Fault | None) -> Answer:
         customer_id: int | None = None
@@ -165,7 +167,9 @@ class Operations:
             form = self.switches.no_relationship
             if form.startswith("not_found"):
                 code = "KFR-008" if form == "not_found_kfr" else "ERR-004"
-                return replace(error(404, code, at, customer_id=customer_id), found=False)
+                answer = error(404, code, at, customer_id=customer_id)
+                answer.found = False
+                return answer
             body = {"banks": []} if form == "empty_banks" else {}
         return Answer(status=200, body=encode(body), customer_id=customer_id, found=found)
 

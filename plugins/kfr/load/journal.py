@@ -157,7 +157,10 @@ class Journal:
 
         The same bytes are refused alike: where one was, the others are that had no answer.
         """
-        sends = [_send(self._state.read_json(name)) for name in self._state.names("sends")]
+        return self._sends(self._state.names("sends"))
+
+    def _sends(self, names: Iterable[str]) -> list[Send]:
+        sends = [_send(self._state.read_json(name)) for name in names]
         refused = {send.file for send in sends if send.outcome is Outcome.REFUSED}
         return [
             replace(send, outcome=Outcome.REFUSED)
@@ -167,7 +170,9 @@ class Journal:
         ]
 
     def of_file(self, fingerprint: str) -> list[Send]:
-        return sorted((s for s in self.sends() if s.file == fingerprint), key=lambda s: s.attempt)
+        """The sends of a file, first to last."""
+        own = [name for name in self._state.names("sends") if name.startswith(f"sends/{fingerprint[:40]}-")]
+        return sorted(self._sends(own), key=lambda s: s.attempt)
 
     def intend(self, send: Send, rows: Ints) -> None:
         """Record that `send` is about to go out, with its rows, before it does."""
