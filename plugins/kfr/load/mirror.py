@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load.journal import Single, StartChange, is_open, schedule
+from kfr.load import refusals
+from kfr.load.journal import Send, Single, StartChange, is_open, schedule
 from kfr.load.lease import LeaseLost
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
 from kfr.load.world import World
 from kfr.relationships.customers import among, common, distinct, union, without
-from kfr.relationships.packing import Ints, date_of, ids_of, lookup, pack, starts_of, text_of
+from kfr.relationships.packing import DAY_BITS, Ints, date_of, ids_of, lookup, pack, starts_of, text_of
 
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
@@ -82,19 +83,21 @@ def record(world: World) -> Mirror:
     proven, possible = before.proven, before.possible
     changes = {run: journal.start_changes(run) for run in journal.runs_with("starts")}
     filed_again = union(*(entries[:, 0] for entries in changes.values()))
+    doubtful, sent = _refused(world, sends), NOTHING
     # Of two that name a customer the later one counts, but what was looked up counts more than what a witness shows.
     for send in sorted((s for s in sends if s.loads), key=lambda s: (s.verified, s.counts_from)):
         rows = journal.rows(send)
-        rows = rows[
-            ~among(rows, filed_again)
-        ]  # their customers are there; which start is, only a look-up says
+        again = among(rows, filed_again)  # their customers are there; which start is, only a look-up says
+        sent, rows = union(sent, rows[again]), rows[~again]
         unfound = distinct(missing(world, send.file))
         # Another run's file can be lost and its witnesses be there by a file of this run: until a sample is
         # looked up it says nothing of the others in it.
         if send.proven_at is not None and (send.verified or send.run == world.run.key):
-            # Who was counted as missing is not proven, also if an earlier record took them for loaded.
-            proven = put(take(proven, ids_of(unfound)), rows[~among(rows, unfound)])
-            possible = put(possible, unfound)
+            # Who was counted as missing is not proven, also if an earlier record took them for loaded. Nor is whom
+            # the register refused: the file was refused with them, and its witnesses came by another one.
+            refused = among(ids_of(rows), doubtful)
+            proven = put(take(proven, ids_of(unfound)), rows[~among(rows, unfound) & ~refused])
+            possible = put(possible, union(unfound, rows[refused]))
         else:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there
                 proven = take(proven, np.array([w.customer_id for w in send.witnesses], np.int64))
@@ -103,9 +106,7 @@ def record(world: World) -> Mirror:
         singles = journal.singles(run)
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
-    for entries in changes.values():
-        corrected = entries[entries[:, 2] == StartChange.CORRECTED, 0]
-        proven = put(proven, corrected[among(ids_of(corrected), ids_of(proven))])
+    proven = _with_starts(proven, changes, sent, world.run.key)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
     possible = take(take(possible, queue.gone()), ids_of(proven))
@@ -120,6 +121,26 @@ def record(world: World) -> Mirror:
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
     return after
+
+
+def _with_starts(proven: Ints, changes: dict[str, Ints], sent: Ints, run: str) -> Ints:
+    """The proven rows with the starts that were filed again, by run, as far as they are known.
+
+    :param sent: what of them is in a file that may have been loaded.
+    """
+    for filer, entries in changes.items():
+        if filer != run:  # it is over, and did not look whether its file changed a start
+            open_ = entries[(entries[:, 2] == StartChange.SENT) & among(entries[:, 0], sent), 1]
+            proven = put(proven, ids_of(common(open_, proven)) << DAY_BITS)  # the start: UNKNOWN_DAY
+        corrected = entries[entries[:, 2] == StartChange.CORRECTED, 0]
+        proven = put(proven, corrected[among(ids_of(corrected), ids_of(proven))])
+    return proven
+
+
+def _refused(world: World, sends: list[Send]) -> Ints:
+    """The customers whom the register refused, by a finished file or by one that had nobody else in it."""
+    alone = [world.journal.rows(send) for send in sends if send.rows == 1 and not send.loads]
+    return distinct(ids_of(union(refusals.read(world.state)[:, 0], *alone)))
 
 
 def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirror:

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfr.load import mirror
-from kfr.load.journal import Outcome, Single, Witness
+from kfr.load import mirror, refusals
+from kfr.load.journal import Outcome, Single, StartChange, Witness
 from kfr.load.lease import LeaseLost
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.retention import Retention
 from kfr.load.staging import StateMissing
-from kfr.relationships.packing import Ints, day_number, ids_of, pack, starts_of
+from kfr.relationships.packing import UNKNOWN_DAY, Ints, day_number, ids_of, pack, starts_of
 from tests.faults.institution import Institution
 from tests.unit.load.one_load import START, OneLoad, a_send, file_of, packed, sent
 
@@ -151,6 +151,37 @@ def test_a_start_that_was_looked_up_counts_more_than_one_that_a_dead_worker_may_
     began.world.journal.intend(maybe, packed([5], date(2015, 1, 1)))
     mirror.record(began.world)
     assert starts_of(mirror.read(began.world).proven).tolist() == [day_number(START)]
+
+
+def test_whom_the_register_refused_is_not_proven_by_a_file_that_got_no_answer(began):
+    """The file was refused with them: the others came by another one, and so did its witnesses."""
+    sent(began, [5, 6, 7], proven_at=1.0, outcome=Outcome.UNKNOWN)
+    refusals.record(began.world, packed([5, 6], START), packed([6], START))
+    sent(began, [7], outcome=Outcome.REFUSED)  # alone, and the worker died before its file was finished
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5], [6, 7])
+
+
+@pytest.mark.parametrize(
+    ("told", "start"),
+    [
+        ({}, None),
+        ({"outcome": Outcome.REFUSED}, START),
+        ({"file": "e" * 64}, START),  # planned, and never sent: another file was
+    ],
+)
+def test_a_start_that_another_run_filed_anew_and_did_not_look_up_is_unknown(began, told, start):
+    """Else the warehouse could go back to the start that the mirror has, and the register would keep the other."""
+    other = date(2015, 1, 1)
+    sent(began, [5, 6], proven_at=1.0)
+    mirror.record(began.world)
+    changes = np.column_stack([packed([5], other), packed([5], START), [StartChange.SENT]])
+    began.world.journal.put_start_changes("earlier-run", changes)
+    rows = packed([9], other) if "file" in told else packed([5], other)
+    began.world.journal.intend(a_send(**{"rows": 1, "counts_from": began.world.now, **told}), rows)
+    mirror.record(began.world)
+    held = starts_by_customer(mirror.read(began.world).proven)
+    assert held == {5: day_number(start) if start else UNKNOWN_DAY, 6: day_number(START)}
 
 
 def test_recording_twice_is_recording_once(began):

@@ -148,3 +148,21 @@ def test_entries_say_what_became_of_each_start_and_who_was_removed_is_left_out(f
     entries = load.world.journal.start_changes(load.run.key)
     assert entries[:, 2].tolist() == [StartChange.CORRECTED] * 2
     assert starts.verify(load.world, ids_of(entries[:1, 0])).rows == 1
+
+
+def test_a_start_that_a_dead_run_changed_is_set_right_also_when_the_warehouse_takes_it_back(folder):
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    before = load.registered[customer]
+    correct_start(load, customer, EARLIER)
+    died = load.next()
+    for label in died.plan(first_load=False).labels:
+        died.send(label)
+    assert died.registered[customer] == before + timedelta(days=EARLIER)
+    mirror.record(died.world)
+    lease.release(died.world)
+    correct_start(load, customer, -EARLIER)
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert load.registered[customer] == before == proven_start(load, customer)
