@@ -93,6 +93,7 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
     )
     wrong = _count_fully(world, label, rows)
     _keep_out_of_the_mirror(world, label, wrong)
+    mirror.record(world)  # who is held to be there is no witness of the repair
     _repair(world, label, wrong)
     world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
     still = strata.missing(world, rows, np.union1d(looked_up, wrong))

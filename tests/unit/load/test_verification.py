@@ -138,6 +138,20 @@ def test_the_mirror_does_not_hold_what_could_not_be_repaired(load):
     assert len(load.proven) == 29
 
 
+def test_a_repair_that_is_lost_too_is_sent_again_also_when_the_mirror_held_who_is_missing(load):
+    """`remove_ended` records what the file's witnesses show; a repair without a witness would be waited out for good."""
+    load = loaded(load)
+    removal.remove_ended(load.world)
+    missing = customers_of(load)[9]
+    assert missing in load.proven
+    lose(load, missing)
+    load.fault(FaultKind.FILE_DROPPED)
+    with pytest.raises(NotLoaded):
+        verify(load.world)
+    assert verify(load.world).misses == 1  # of the first look
+    assert missing in load.registered
+
+
 def test_a_look_up_that_lags_is_no_miss(load):
     load = loaded(load)
     load.fault(FaultKind.LOOK_UP_LAGS, "look_up", nth=7, times=3, seconds=10**6)
