@@ -87,6 +87,8 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
     looked_up = strata.sample(world, rows, label)
     misses = strata.missing(world, rows, looked_up)
     if not misses:
+        if _is_open(world, repair := f"repair-{label}"):  # it was late, and may have come meanwhile
+            _load(world, repair)
         return Stratum(name=name, rows=len(rows), sampled=len(looked_up), misses=0)
     world.say(
         f"File {label}: {len(misses)} of {len(looked_up):,} sampled rows are wrong; counting all {len(rows):,}."
@@ -194,7 +196,21 @@ def _repair(world: World, label: str, wrong: Ints) -> None:
     """Send what is missing as a file of its own and wait for it, as for any file."""
     lease.check(world)
     repair = f"repair-{label}"
+    world.place.delete(f"results/{repair}.json")  # of an earlier one
     world.place.write_array(f"files/{repair}", wrong)
+    _load(world, repair)
+
+
+def _is_open(world: World, repair: str) -> bool:
+    """Whether a repair was begun and its end is not known."""
+    return world.place.exists(f"files/{repair}") and not world.place.exists(f"results/{repair}.json")
+
+
+def _load(world: World, repair: str) -> None:
+    """Send a repair, unless it is there, and see it loaded.
+
+    :raises NotLoaded: it is not there in time.
+    """
 
     async def look_up(customer: int, first: date, last: date) -> bool:
         return world.look_up(customer, first, last)

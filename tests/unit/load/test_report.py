@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from kfr.load import confirmation, extract, planning, report, upload
+from kfr.load import confirmation, extract, planning, report, upload, verification
 from kfr.load.report import Kept, build, keep, table
+from kfr.load.upload import NotLoaded
 from kfr.load.volume import notice
 from kfr.register.errors import OutcomeUnknown
 from kfr.register.signature import verify
@@ -57,6 +58,22 @@ def test_a_repaired_file_is_in_the_report_beside_its_first_sending(load: OneLoad
     load.institution.simulator.plant_defect("missing", customers[3])
     load.finish()
     assert [f["label"] for f in build(load.world)["files"]] == ["0001", "repair-0001"]
+
+
+def test_a_repair_that_was_late_is_in_the_report_before_and_after_it_has_come(load: OneLoad):
+    customers = load.join(10)
+    load.load()
+    load.institution.simulator.plant_defect("missing", customers[3])
+    load.fault(FaultKind.LOADING_STALLED, seconds=900)
+    with pytest.raises(NotLoaded):
+        load.finish()
+    assert [(f["label"], f["status"]) for f in build(load.world)["files"]][1:] == [
+        ("repair-0001", "not proven")
+    ]
+    load.institution.clock.advance(900)
+    assert verification.verify(load.world).misses == 0
+    (repair,) = build(load.world)["files"][1:]
+    assert (repair["label"], repair["status"], len(repair["sent"])) == ("repair-0001", "proven", 1)
 
 
 def test_a_run_that_failed_early_has_a_report_as_far_as_it_came(load: OneLoad):
