@@ -79,6 +79,7 @@ class Call:
     customer_id: str
     body: bytes
     url: str
+    task: str
     attempt: int  # of a worker: another one after a crash, or when a person has cleared
     status: int = 0  # 0: no answer
     fine: bool = False  # the answer is as it was meant
@@ -130,6 +131,7 @@ class Institution:
         self.said: list[str] = []
         self.calls: list[Call] = []
         self.current = ""  # the run whose worker is at work
+        self.task = ""  # which task of it
         self.attempt = 0
         self.largest: dict[str, int] = {}  # bytes of a request, by run
         self.certificate = _certificate(self.environment)
@@ -212,6 +214,7 @@ class Institution:
                 at=self.clock.monotonic(),
                 operation=operation,
                 run=self.current,
+                task=self.task,
                 holder=holder,
                 customer_id=request.headers.get("CustomerID") or "",
                 body=request.read() if operation == "register_file" else b"",

@@ -174,14 +174,14 @@ class Play:
         for attempt in range(RETRIES + 1):
             self.on_task(task)
             try:
-                world = self._world()
+                world = self._world(task)
                 if labels is None:
                     self.institution.warehouse.settle()
                 first = self.kind == "first"
                 mine = labels if labels is not None else arrivals.close_arrivals(world, arrivals=first)
                 files = [f for label in mine for f in upload.upload(world, label)]
                 proven, late = await self._wait(files, until_settled=labels is None)
-                world = self._world()
+                world = self._world(task)
                 for label in mine:
                     upload.finish(world, label, proven, late)
             except (KfrError, Crash, OSError) as error:
@@ -213,7 +213,7 @@ class Play:
 
     async def _look_up(self, customer: int, first: date, last: date) -> bool:
         """As the trigger does. In one piece: another task's wait must not age a token assertion on its way."""
-        return self._world().look_up(customer, first, last)
+        return self._world("triggerer").look_up(customer, first, last)
 
     async def _arrivals(self, uploads: list[str]) -> None:
         tries = 0
@@ -221,7 +221,7 @@ class Play:
             over = all(self.states.get(t) in ("success", "failed") for t in uploads)
             self.on_task("register_arrivals")
             try:
-                arrivals.register_arrivals(self._world())
+                arrivals.register_arrivals(self._world("register_arrivals"))
             except (KfrError, Crash, OSError) as error:
                 tries += 1
                 if self._stops("register_arrivals", error) or tries > RETRIES:
@@ -247,7 +247,7 @@ class Play:
             self.institution.clock.sleep(wait)
             self.on_task(task)
             try:
-                step(self._world())
+                step(self._world(task))
             except (KfrError, Crash, OSError) as error:
                 if self._stops(task, error):
                     return
@@ -281,7 +281,7 @@ class Play:
     def _compare(self, world: World) -> None:
         while not reconciliation.compare(world, full=self.full, seconds=600.0):
             self.institution.clock.sleep(30)
-            world = self._world()
+            world = self._world("compare_register")
 
     def _approve(self, world: World) -> None:
         plan = planning.read(world)
@@ -308,8 +308,9 @@ class Play:
     def _failed(self, task: str) -> bool:
         return self.states.get(task) not in ("success", "skipped")
 
-    def _world(self) -> World:
+    def _world(self, task: str) -> World:
         world = self.institution.world(self.run)
+        self.institution.task = task
         self.institution.require_certificate()
         return world
 

@@ -276,7 +276,7 @@ class _Scenario:
     def _another_run(self) -> None:
         """While a worker of one run is stopped, another begins; it may think that the first one is over."""
         alive = self.rng.random() < 0.5
-        institution, writer = self.institution, self.institution.current
+        institution, writer = self.institution, (self.institution.current, self.institution.task)
         other = self._play_of("periodic" if self.kind != "periodic" else "reconcile")
         other.is_over = lambda _: not alive
         other.most_waits = 3 if alive else 100
@@ -291,7 +291,7 @@ class _Scenario:
         self._check(other)
         if other.green:
             self._compare(other)
-        institution.current = writer
+        institution.current, institution.task = writer
         institution.attempt += 1
         self.say("  the worker goes on")
 

@@ -37,7 +37,7 @@ def broken(institution: Institution, play: Play) -> list[str]:
     return [
         *_files(institution),
         *_addresses(institution),
-        *_pace(calls, institution.requests_per_second),
+        *_pace(calls, institution.requests_per_second, _stops(institution)),
         *_waits(calls),
         *_tokens(calls),
         *_day(institution),
@@ -78,10 +78,18 @@ def _addresses(institution: Institution) -> list[str]:
     ]
 
 
-def _pace(calls: list[Call], per_second: float) -> list[str]:
-    """Promise 9: never more requests in a second than the connection allows."""
+def _stops(institution: Institution) -> int:
+    """How often a worker was stopped while others went on."""
+    return sum(times for (kind, _), times in institution.fuse.struck.items() if kind == "pause")
+
+
+def _pace(calls: list[Call], per_second: float, stops: int) -> list[str]:
+    """Promise 9: never more requests in a second than the connection allows.
+
+    One whose token took its time may leave with the next, and so may one whose worker was stopped on its way.
+    """
     times = [c.at for c in calls if c.operation != "token"]
-    many = int(per_second) + 2  # a first one whose token took its time may leave with the next
+    many = int(per_second) + 2 + stops
     crowded = any(late - early < 1 - 1e-6 for early, late in zip(times, times[many:], strict=False))
     return [f"9: over {per_second:g} requests in a second"] if crowded else []
 
@@ -90,7 +98,7 @@ def _waits(calls: list[Call]) -> list[str]:
     """Promise 9: what was told to wait is not asked again before, as long as its worker lives."""
     until: dict[tuple[object, ...], float] = {}
     for call in calls:
-        key = (call.attempt, call.operation, call.customer_id, call.body)
+        key = (call.attempt, call.run, call.task, call.operation, call.customer_id, call.body)
         if call.at < until.get(key, 0.0) - 1e-6:
             return [f"9: {call.operation} sent again before Retry-After was over"]
         if call.retry_after and call.status in (429, 503):

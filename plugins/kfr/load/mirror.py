@@ -83,12 +83,12 @@ def record(world: World) -> Mirror:
     proven, possible = before.proven, before.possible
     changes = {run: journal.start_changes(run) for run in journal.runs_with("starts")}
     filed_again = union(*(entries[:, 0] for entries in changes.values()))
-    doubtful, sent = _refused(world, sends), NOTHING
-    # Of two that name a customer the later one counts, but what was looked up counts more than what a witness shows.
+    doubtful, sent, filed = _refused(world, sends), NOTHING, [NOTHING]
     for send in sorted((s for s in sends if s.loads), key=lambda s: (s.verified, s.counts_from)):
         rows = journal.rows(send)
         again = among(rows, filed_again)  # their customers are there; which start is, only a look-up says
         sent, rows = union(sent, rows[again]), rows[~again]
+        filed.append(rows)
         unfound = distinct(missing(world, send.file))
         # Another run's file can be lost and its witnesses be there by a file of this run: until a sample is
         # looked up it says nothing of the others in it.
@@ -96,7 +96,9 @@ def record(world: World) -> Mirror:
             # Who was counted as missing is not proven, also if an earlier record took them for loaded. Nor is whom
             # the register refused: the file was refused with them, and its witnesses came by another one.
             refused = among(ids_of(rows), doubtful)
-            proven = put(take(proven, ids_of(unfound)), rows[~among(rows, unfound) & ~refused])
+            # A start that is known stays: another one in an entry is older, or was filed again and is looked up.
+            found = distinct(rows[~among(rows, unfound) & ~refused])
+            proven = put(found, take(proven, ids_of(unfound)))
             possible = put(possible, union(unfound, rows[refused]))
         else:
             if send.closed_because is not None:  # a person closed it: those who were looked for are not there
@@ -106,7 +108,8 @@ def record(world: World) -> Mirror:
         singles = journal.singles(run)
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
-    proven = _with_starts(proven, changes, sent, world.run.key)
+    doubted = common(_with_two_starts(filed), ids_of(proven))
+    proven = _with_starts(put(proven, doubted << DAY_BITS), changes, sent, world.run.key)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
     possible = take(take(possible, queue.gone()), ids_of(proven))
@@ -121,6 +124,15 @@ def record(world: World) -> Mirror:
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
     return after
+
+
+def _with_two_starts(filed: list[Ints]) -> Ints:
+    """The customers who are in two files with two starts, as when a run was overtaken, or planned again.
+
+    Nothing says which of the files was loaded last, nor whether the last one counts.
+    """
+    customers = ids_of(union(*filed))
+    return distinct(customers[1:][customers[1:] == customers[:-1]])
 
 
 def _with_starts(proven: Ints, changes: dict[str, Ints], sent: Ints, run: str) -> Ints:
