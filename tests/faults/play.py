@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any, Literal
 
 from kfr.load import (
@@ -180,7 +181,7 @@ class Play:
                 first = self.kind == "first"
                 mine = labels if labels is not None else arrivals.close_arrivals(world, arrivals=first)
                 files = [f for label in mine for f in upload.upload(world, label)]
-                proven, late = await self._wait(files, until_settled=labels is None)
+                proven, late = await self._wait(task, files, until_settled=labels is None)
                 world = self._world(task)
                 for label in mine:
                     upload.finish(world, label, proven, late)
@@ -194,14 +195,14 @@ class Play:
             await self.institution.clock.asleep(wait)
 
     async def _wait(
-        self, files: list[str], *, until_settled: bool
+        self, task: str, files: list[str], *, until_settled: bool
     ) -> tuple[dict[str, Seen], tuple[str, ...]]:
         journal, rate = Journal(self.institution.staging().state), self.institution.settings.rows_per_second
         loading = await await_loading(
             journal,
             files,
             clock=self.institution.own_clock,
-            look_up=self._look_up,
+            look_up=partial(self._look_up, task),
             rows_per_second=rate,
             grace=self.run.loading_grace,
         )
@@ -211,9 +212,9 @@ class Play:
             )
         return loading.proven, loading.late
 
-    async def _look_up(self, customer: int, first: date, last: date) -> bool:
+    async def _look_up(self, task: str, customer: int, first: date, last: date) -> bool:
         """As the trigger does. In one piece: another task's wait must not age a token assertion on its way."""
-        return self._world("triggerer").look_up(customer, first, last)
+        return self._world(f"trigger of {task}").look_up(customer, first, last)
 
     async def _arrivals(self, uploads: list[str]) -> None:
         tries = 0
