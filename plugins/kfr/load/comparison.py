@@ -131,7 +131,7 @@ def read(world: World) -> Comparison | None:
 def settled(world: World, customers: Ints) -> Ints:
     """Without those removed today: the register may answer yes for the rest of the day."""
     queue, today = RemovalQueue.read(world.state), day_number(oslo_today(world.clock))
-    removed = [c for c in queue.of(Removal.REMOVED).tolist() if queue.entries[c].day == today]
+    removed = [c for c in queue.of(Removal.REMOVED).tolist() if queue.entries[c].day >= today]
     return without(customers, np.array(removed, np.int64))
 
 

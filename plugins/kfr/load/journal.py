@@ -23,6 +23,8 @@ DELIVERED = "delivered"  # folder: who was in what was sent, for the delivery lo
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
 
+DOUBT_SECONDS = 12 * 3600.0  # a file that was sent just before midnight, too, is given some hours
+
 
 class Outcome(StrEnum):
     INTENDED = "intended"  # written before the POST; still standing after a crash: it may have been sent
@@ -139,6 +141,16 @@ def is_open(send: Send, plan: Schedule | None, now: float) -> bool:
         return True
     # Nothing can prove a send without witnesses; whatever came of it, the time for it has passed.
     return send.proven_at is None and bool(send.witnesses)
+
+
+def is_doubtful(send: Send, now: float) -> bool:
+    """Whether nothing proves a send and it is too early to say that nothing of it will come.
+
+    The time for it may have passed, but the register may have stood still: so the rest of the day, and half a day.
+    """
+    if send.proven_at is not None or not send.loads:
+        return False
+    return send.day == oslo_date(datetime.fromtimestamp(now, UTC)) or now < send.counts_from + DOUBT_SECONDS
 
 
 def is_superseded(send: Send, sends: Iterable[Send]) -> bool:

@@ -9,14 +9,14 @@ A run leaves one version behind, so old versions are old loads.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kfr.clock import oslo_today
 from kfr.load import refusals
-from kfr.load.journal import Send, Single, StartChange, is_open, schedule
+from kfr.load.journal import Send, Single, StartChange, is_doubtful, is_open, schedule
 from kfr.load.lease import LeaseLost
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
@@ -109,18 +109,17 @@ def record(world: World) -> Mirror:
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
     doubted = common(_with_two_starts(filed), ids_of(proven))
-    proven = _with_starts(put(proven, doubted << DAY_BITS), changes, sent, world.run.key)
+    proven = _with_starts(put(proven, doubted << DAY_BITS), changes.values(), sent)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
     possible = take(take(possible, queue.gone()), ids_of(proven))
     after = _move(world, before, proven, possible)
-    today = oslo_today(world.clock)
     for send in sends:
         if send.run == world.run.key or is_open(send, plans.get(send.name), now):
             continue
         if send.proven_at is not None and not send.verified:
             continue  # the next plan looks a sample of it up
-        if not (send.loads and send.proven_at is None and send.day == today):  # `removal` looks for those
+        if not is_doubtful(send, now):  # `removal` looks for those
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
     return after
@@ -135,18 +134,27 @@ def _with_two_starts(filed: list[Ints]) -> Ints:
     return distinct(customers[1:][customers[1:] == customers[:-1]])
 
 
-def _with_starts(proven: Ints, changes: dict[str, Ints], sent: Ints, run: str) -> Ints:
-    """The proven rows with the starts that were filed again, by run, as far as they are known.
+def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
+    """The proven rows with the starts that were filed again, as far as they are known.
 
     :param sent: what of them is in a file that may have been loaded.
     """
-    for filer, entries in changes.items():
-        if filer != run:  # it is over, and did not look whether its file changed a start
-            open_ = entries[(entries[:, 2] == StartChange.SENT) & among(entries[:, 0], sent), 1]
-            proven = put(proven, ids_of(common(open_, proven)) << DAY_BITS)  # the start: UNKNOWN_DAY
-        corrected = entries[entries[:, 2] == StartChange.CORRECTED, 0]
+    for entries in changes:
+        filed, before, state = entries.T
+        open_ = before[
+            (state == StartChange.SENT) & among(filed, sent)
+        ]  # until it is looked up, by whichever run
+        proven = put(proven, _undated(common(open_, proven)))
+        kept = before[state == StartChange.KEPT]
+        proven = put(proven, kept[among(_undated(kept), proven)])
+        corrected = filed[state == StartChange.CORRECTED]
         proven = put(proven, corrected[among(ids_of(corrected), ids_of(proven))])
     return proven
+
+
+def _undated(rows: Ints) -> Ints:
+    """The same relationships with a start that is not known."""
+    return ids_of(rows) << DAY_BITS
 
 
 def _refused(world: World, sends: list[Send]) -> Ints:

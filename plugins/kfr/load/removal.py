@@ -7,15 +7,15 @@ DELETE (ONB D-3, step 3).
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
-from kfr.clock import OSLO, oslo_today
+from kfr.clock import OSLO, oslo_date, oslo_today
 from kfr.load import extract, lease, mirror, planning
 from kfr.load.ingestion import record_proof
-from kfr.load.journal import Witness, schedule
+from kfr.load.journal import Witness, is_doubtful, schedule
 from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
@@ -28,6 +28,7 @@ WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
 STRETCH = 50  # removals between two looks at the lease; their intentions are written together
 DUE = "due"  # those whom the run has found to be removed
 QUESTION = 500  # customers in one question to the warehouse
+REGISTER_AHEAD_SECONDS = 10.0  # Maskinporten gives no token to a clock that is further off (DIG, MP-130)
 
 
 class SendsOpen(Retriable):
@@ -83,7 +84,7 @@ def remove_ended(world: World) -> Removals:
     said = _read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
     may_be_due = _may_be_due(said, ours, asked)
-    tomorrow = common(may_be_due, _unproven_today(world))
+    tomorrow = common(may_be_due, _doubtful(world))
     due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
     _enqueue(world, queue, due, tomorrow)
@@ -239,13 +240,13 @@ def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
     return without(common(union(said.ended, gone), ours), said.tainted)
 
 
-def _unproven_today(world: World) -> Ints:
-    """Customers of a file that could not be proven: none is removed before the day after it.
+def _doubtful(world: World) -> Ints:
+    """Customers of a file that could not be proven: none is removed before the next day, nor within half a day.
 
     Those who were only filed again with another start, too: a row that loads late brings them back.
     """
-    journal, today = world.journal, oslo_today(world.clock)
-    unproven = [s for s in journal.sends() if s.proven_at is None and s.loads and s.day == today]
+    journal, now = world.journal, world.now
+    unproven = [send for send in journal.sends() if is_doubtful(send, now)]
     return union(*(ids_of(journal.rows(send)) for send in unproven))
 
 
@@ -322,7 +323,8 @@ def _remove_one(
                 correlation_id=missing.correlation_id,
                 operation=missing.operation,
             ) from None
-    entry.state, entry.day = Removal.REMOVED, day_number(oslo_today(world.clock))
+    at = world.clock.now() + timedelta(seconds=REGISTER_AHEAD_SECONDS)
+    entry.state, entry.day = Removal.REMOVED, day_number(oslo_date(at))
     return None
 
 

@@ -33,9 +33,9 @@ MEANINGS = {
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One removal. `day` is the Oslo day number on which the DELETE was answered, 0 before.
+    """One removal. `day` is the Oslo day number on which the DELETE was answered, at the latest.
 
-    `since` is when it was first found to be due, in Unix seconds; 0 if that is not known.
+    It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known.
     """
 
     state: Removal

@@ -4,7 +4,16 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from kfr.load.journal import SETTLING_MARGIN_SECONDS, Journal, Outcome, Single, Witness, is_open, schedule
+from kfr.load.journal import (
+    SETTLING_MARGIN_SECONDS,
+    Journal,
+    Outcome,
+    Single,
+    Witness,
+    is_doubtful,
+    is_open,
+    schedule,
+)
 from kfr.relationships.packing import Ints
 from tests.unit.load.one_load import OneLoad, a_send, packed
 
@@ -244,3 +253,28 @@ def test_removals_that_one_run_archives_in_two_steps_are_all_on_record(load):
     ((name, send, rows),) = journal.archived()
     assert (name, send) == (f"{day.isoformat()}-removals-run", None)
     assert rows.tolist() == packed([912_345_675, 1_898_228_475], day).tolist()
+
+
+@pytest.mark.parametrize(
+    ("hours", "told", "doubtful"),
+    [
+        (1 / 30, {}, True),  # it is the next day, two minutes later
+        (11.9, {}, True),
+        (12.1, {}, False),
+        (1 / 30, {"proven_at": 1.0}, False),
+        (1 / 30, {"outcome": Outcome.REFUSED}, False),
+        (1 / 30, {"outcome": Outcome.UNKNOWN}, True),
+    ],
+)
+def test_a_file_that_nothing_proves_may_come_for_half_a_day_also_when_it_was_sent_before_midnight(
+    hours, told, doubtful
+):
+    send = a_send(counts_from=BEFORE_MIDNIGHT, **told)
+    assert is_doubtful(send, BEFORE_MIDNIGHT + 3600 * hours) is doubtful
+
+
+def test_a_file_that_nothing_proves_may_come_until_the_day_is_over():
+    morning = BEFORE_MIDNIGHT - 20 * 3600
+    send = a_send(counts_from=morning)
+    assert is_doubtful(send, BEFORE_MIDNIGHT)
+    assert not is_doubtful(send, AFTER_MIDNIGHT)

@@ -166,3 +166,32 @@ def test_a_start_that_a_dead_run_changed_is_set_right_also_when_the_warehouse_ta
     load = load.next()
     load.run_through()
     assert load.registered[customer] == before == proven_start(load, customer)
+
+
+def test_a_start_that_was_filed_before_the_run_was_planned_again_is_not_forgotten(folder):
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    before = load.registered[customer]
+    correct_start(load, customer, EARLIER)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    assert load.registered[customer] == before + timedelta(days=EARLIER)
+    correct_start(load, customer, -EARLIER)
+    load.run_through()
+    assert load.registered[customer] == before == proven_start(load, customer)
+
+
+def test_a_start_that_the_register_kept_is_known_again(folder):
+    load = takes_starts(folder, "keeps_start")
+    customer, *_ = loaded(load)
+    before = load.registered[customer]
+    correct_start(load, customer, EARLIER)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    mirror.record(load.world)
+    assert proven_start(load, customer) is None  # as long as nobody has looked
+    load.close_additions()
+    load.finish()
+    assert proven_start(load, customer) == before

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -245,6 +245,20 @@ def test_a_removal_is_proven_today_or_by_a_later_run_as_the_register_has_it(load
     verify(load.world)
     states = {e.state for e in RemovalQueue.read(load.world.state).entries.values()}
     assert states == {Removal.GONE}
+
+
+def test_a_removal_just_before_midnight_by_our_clock_may_be_of_the_next_day_by_the_register_s(load):
+    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
+    load = loaded(load)
+    (customer, *_) = customers_of(load)
+    load.institution.clock.set(datetime(2026, 11, 23, 23, 0, 2, tzinfo=UTC))  # two past midnight in Oslo
+    load.institution.own_clock.set_off(-8.0)
+    load.end([customer], on=date(2026, 11, 23))
+    removal.remove_ended(load.world)
+    load.institution.clock.advance(60)
+    assert verify(load.world).misses == 0
+    assert stratum(load, "removals").pending == 1
+    assert RemovalQueue.read(load.world.state).entries[customer].state is Removal.REMOVED
 
 
 def test_a_removal_that_did_not_work_is_due_again(load):
