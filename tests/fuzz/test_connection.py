@@ -71,6 +71,7 @@ EXTRAS = st.builds(
 @given(st.none() | URLS, st.none() | TEXTS, st.none() | TEXTS, EXTRAS)
 @example("https://\x80.no", "x", "x", RIGHT)
 @example("https://register.no?", "x", "x", RIGHT)
+@example("https://xn--", "x", "x", RIGHT)
 def test_a_connection_gives_settings_that_can_be_used_or_a_configuration_error_without_a_secret(
     host, login, password, extra
 ):

@@ -178,7 +178,8 @@ def _checked_host(name: str, text: str, example: str) -> str:
     # Read as it is read when it is called: for another reader api.bits。no is not the host that it leads to.
     try:
         url = URL(text)
-    except InvalidURL:
+        _ = url.host  # a request reads it, and fails where a label (xn--…) says nothing
+    except (InvalidURL, UnicodeError):
         url = URL("")
     host = url.raw_host.decode("ascii").rstrip(".").lower()
     plain = host and (url.port or 0) <= MAX_PORT and not re.search(r"[\s\\?#@]", text)

@@ -199,6 +199,7 @@ def test_plain_http_goes_nowhere_else(host):
         "https://999.1.1.1/",
         "https://gateway.example/\x1b",
         "https://[::1/",
+        "https://xn--/",
     ],
 )
 def test_what_is_not_a_plain_url_is_refused_with_an_example(url):
