@@ -43,7 +43,7 @@ def _registered(load: OneLoad, customer: int) -> bool:
 def test_without_waiting_for_the_proof_a_customer_who_left_stays_registered(load, monkeypatch):
     customer = _leave_while_the_file_loads(load)
     monkeypatch.setattr(removal, "require_closed_sends", lambda _: None)
-    monkeypatch.setattr(removal, "_unproven_today", lambda _: removal.mirror.NOTHING)
+    monkeypatch.setattr(removal, "_doubtful", lambda _: removal.mirror.NOTHING)
     result = removal.remove_ended(load.world)
     assert result.removed == 1  # the register answered 404: it looked as if there was nothing to remove
     assert _registered(load, customer)
