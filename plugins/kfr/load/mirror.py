@@ -141,9 +141,8 @@ def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
     """
     for entries in changes:
         filed, before, state = entries.T
-        open_ = before[
-            (state == StartChange.SENT) & among(filed, sent)
-        ]  # until it is looked up, by whichever run
+        # Not known until it is looked up, by whichever run.
+        open_ = before[(state == StartChange.SENT) & among(filed, sent)]
         proven = put(proven, _undated(common(open_, proven)))
         kept = before[state == StartChange.KEPT]
         proven = put(proven, kept[among(_undated(kept), proven)])

@@ -150,46 +150,35 @@ def test_entries_say_what_became_of_each_start_and_who_was_removed_is_left_out(f
     assert starts.verify(load.world, ids_of(entries[:1, 0])).rows == 1
 
 
-def test_a_start_that_a_dead_run_changed_is_set_right_also_when_the_warehouse_takes_it_back(folder):
-    load = takes_starts(folder, "changes_start")
-    customer, *_ = loaded(load)
-    before = load.registered[customer]
-    correct_start(load, customer, EARLIER)
-    died = load.next()
-    for label in died.plan(first_load=False).labels:
-        died.send(label)
-    assert died.registered[customer] == before + timedelta(days=EARLIER)
-    mirror.record(died.world)
-    lease.release(died.world)
-    correct_start(load, customer, -EARLIER)
-    load.pass_days(1)
-    load = load.next()
-    load.run_through()
-    assert load.registered[customer] == before == proven_start(load, customer)
-
-
-def test_a_start_that_was_filed_before_the_run_was_planned_again_is_not_forgotten(folder):
-    load = takes_starts(folder, "changes_start")
+def filed_anew(folder: Path, second_file: str) -> tuple[OneLoad, int, date]:
+    """A run that has filed another start and not looked what became of it; whose, and the start before."""
+    load = takes_starts(folder, second_file)
     customer, *_ = loaded(load)
     before = load.registered[customer]
     correct_start(load, customer, EARLIER)
     load = load.next()
     for label in load.plan(first_load=False).labels:
         load.send(label)
+    return load, customer, before
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_start_that_was_filed_is_set_right_when_the_warehouse_takes_it_back(folder, dies):
+    """By another run after one that died, or by the same one, planned again."""
+    load, customer, before = filed_anew(folder, "changes_start")
     assert load.registered[customer] == before + timedelta(days=EARLIER)
+    if dies:
+        mirror.record(load.world)
+        lease.release(load.world)
+        load.pass_days(1)
+        load = load.next()
     correct_start(load, customer, -EARLIER)
     load.run_through()
     assert load.registered[customer] == before == proven_start(load, customer)
 
 
 def test_a_start_that_the_register_kept_is_known_again(folder):
-    load = takes_starts(folder, "keeps_start")
-    customer, *_ = loaded(load)
-    before = load.registered[customer]
-    correct_start(load, customer, EARLIER)
-    load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
+    load, customer, before = filed_anew(folder, "keeps_start")
     mirror.record(load.world)
     assert proven_start(load, customer) is None  # as long as nobody has looked
     load.close_additions()
