@@ -17,6 +17,7 @@ from kfr.load.volume import announce_before
 from kfr.load.world import World
 from kfr.register.errors import Refused
 from kfr.relationships.batch_file import cut
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import Ints, day_number, ids_of, starts_of
 
 STRETCH = 50  # writes between two looks at the lease
@@ -50,7 +51,7 @@ def register_arrivals(world: World) -> Pass:
     planning.require_approved(world)
     arrived = _arrived(world)
     today = day_number(oslo_today(world.clock))
-    singly = arrived[starts_of(arrived) == today] if not around_midnight(world) else mirror.NOTHING
+    singly = arrived[starts_of(arrived) == today] if not around_midnight(world) else NOTHING
     done = register_singly(world, singly)
     result = Pass(arrived=len(arrived), registered=done, for_the_file=len(arrived) - done)
     if done:
@@ -130,7 +131,7 @@ def _register(world: World, customer_id: int) -> Single:
 def _arrived(world: World) -> Ints:
     """Who is a customer now and was not in the plan, nor proven before, nor registered singly since."""
     if world.run.as_of is not None and world.run.as_of < oslo_today(world.clock):
-        return mirror.NOTHING  # a load as of a past day claims nothing about those who came later
+        return NOTHING  # a load as of a past day claims nothing about those who came later
     found = extract.extract(world, "arrivals")
     planning.require_one_world(world, found)
     now = found.active

@@ -15,7 +15,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import World
-from kfr.relationships.customers import without
+from kfr.relationships.customers import NOTHING, without
 from kfr.relationships.packing import (
     DAY_BITS,
     DAY_MASK,
@@ -59,7 +59,7 @@ def look_up(
         8, "big"
     )  # what was seen before another run wrote counts no more
     seal = world.staging.fingerprint(asked.tobytes(), bytes([starts]), alone)
-    done, rows = 0, mirror.NOTHING
+    done, rows = 0, NOTHING
     if world.place.exists(f"{NAME}.json") and world.place.read_json(f"{NAME}.json")["asked"] == seal:
         rows = world.place.read_array(f"{NAME}.rows")
         done = len(rows)
@@ -82,8 +82,8 @@ def look_up(
         world.place.write_json(f"{NAME}.json", {"asked": seal})
         _say_progress(world, done, len(asked), (world.now - began) / max(done - began_at, 1))
     if not len(asked):
-        world.place.write_array(f"{NAME}.rows", mirror.NOTHING)
-        world.place.write_array(f"{NAME}.customers", mirror.NOTHING)
+        world.place.write_array(f"{NAME}.rows", NOTHING)
+        world.place.write_array(f"{NAME}.customers", NOTHING)
         world.place.write_json(f"{NAME}.json", {"asked": seal})
     return done >= len(asked)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from kfr.clock import oslo_date
 from kfr.load.staging import Place
-from kfr.relationships.customers import union
+from kfr.relationships.customers import NOTHING, union
 from kfr.relationships.packing import Ints, date_of, day_number, starts_of
 
 ASKED = "asked"  # folder: who has read the delivery log, when and why
@@ -196,6 +196,15 @@ class Journal:
 
     def rows(self, send: Send) -> Ints:
         return self._state.read_array(f"rows/{send.file[:40]}")
+
+    def missing(self, file: str) -> Ints:
+        """The rows of a file, proven as a whole, that look-ups did not find; packed."""
+        name = f"missing/{file[:40]}"
+        return self._state.read_array(name) if self._state.exists(name) else NOTHING
+
+    def put_missing(self, file: str, rows: Ints) -> None:
+        """Let nobody be proven by `rows` of a file: it may be proven as a whole and still lack them."""
+        self._state.write_array(f"missing/{file[:40]}", rows)
 
     def withdraw(self, send: Send) -> None:
         """Take an intention back: it is certain that nothing was sent."""

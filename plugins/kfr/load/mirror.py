@@ -15,22 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kfr.load import refusals
-from kfr.load.journal import Send, Single, StartChange, is_doubtful, is_open, schedule
+from kfr.load.evidence import Files
+from kfr.load.journal import Single, StartChange, is_doubtful, is_open, schedule
 from kfr.load.lease import LeaseLost
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
 from kfr.load.world import World
-from kfr.relationships.customers import among, common, distinct, union, without
+from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import DAY_BITS, Ints, date_of, ids_of, lookup, pack, starts_of, text_of
 
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
 
 KEPT_STARTS = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
-
-NOTHING: Ints = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,35 +79,18 @@ def record(world: World) -> Mirror:
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     proven, possible = before.proven, before.possible
-    changes = {run: journal.start_changes(run) for run in journal.runs_with("starts")}
-    filed_again = union(*(entries[:, 0] for entries in changes.values()))
-    doubtful, sent, filed = _refused(world, sends), NOTHING, [NOTHING]
-    for send in sorted((s for s in sends if s.loads), key=lambda s: (s.verified, s.counts_from)):
-        rows = journal.rows(send)
-        again = among(rows, filed_again)  # their customers are there; which start is, only a look-up says
-        sent, rows = union(sent, rows[again]), rows[~again]
-        filed.append(rows)
-        unfound = distinct(missing(world, send.file))
-        # Another run's file can be lost and its witnesses be there by a file of this run: until a sample is
-        # looked up it says nothing of the others in it.
-        if send.proven_at is not None and (send.verified or send.run == world.run.key):
-            # Who was counted as missing is not proven, also if an earlier record took them for loaded. Nor is whom
-            # the register refused: the file was refused with them, and its witnesses came by another one.
-            refused = among(ids_of(rows), doubtful)
-            # A start that is known stays: another one in an entry is older, or was filed again and is looked up.
-            found = distinct(rows[~among(rows, unfound) & ~refused])
-            proven = put(found, take(proven, ids_of(unfound)))
-            possible = put(possible, union(unfound, rows[refused]))
-        else:
-            if send.closed_because is not None:  # a person closed it: those who were looked for are not there
-                proven = take(proven, np.array([w.customer_id for w in send.witnesses], np.int64))
-            possible = put(possible, rows)
+    files = Files(world, sends)
+    for said in files.evidence(before.proven):
+        # A start that is known stays: another one in a file is older, or was filed again and is looked up.
+        proven = put(said.there, take(proven, said.absent))
+        possible = put(possible, said.maybe)
     for run in journal.runs_with("singles"):
         singles = journal.singles(run)
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
-    doubted = common(_with_two_starts(filed), ids_of(proven))
-    proven = _with_starts(put(proven, doubted << DAY_BITS), changes.values(), sent)
+    undated = common(files.with_two_starts(), ids_of(proven))
+    changes = [journal.start_changes(run) for run in journal.runs_with("starts")]
+    proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
     possible = take(take(possible, queue.gone()), ids_of(proven))
@@ -123,15 +104,6 @@ def record(world: World) -> Mirror:
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
     return after
-
-
-def _with_two_starts(filed: list[Ints]) -> Ints:
-    """The customers who are in two files with two starts, as when a run was overtaken, or planned again.
-
-    Nothing says which of the files was loaded last, nor whether the last one counts.
-    """
-    customers = ids_of(union(*filed))
-    return distinct(customers[1:][customers[1:] == customers[:-1]])
 
 
 def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
@@ -154,12 +126,6 @@ def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
 def _undated(rows: Ints) -> Ints:
     """The same relationships with a start that is not known."""
     return ids_of(rows) << DAY_BITS
-
-
-def _refused(world: World, sends: list[Send]) -> Ints:
-    """The customers whom the register refused, by a finished file or by one that had nobody else in it."""
-    alone = [world.journal.rows(send) for send in sends if send.rows == 1 and not send.loads]
-    return distinct(ids_of(union(refusals.read(world.state)[:, 0], *alone)))
 
 
 def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirror:
@@ -261,17 +227,6 @@ def put(population: Ints, rows: Ints) -> Ints:
     if rows.size == 0:
         return population
     return union(take(population, ids_of(rows)), rows)
-
-
-def missing(world: World, file: str) -> Ints:
-    """The rows of a file, proven as a whole, that look-ups did not find."""
-    name = f"missing/{file[:40]}"
-    return world.state.read_array(name) if world.state.exists(name) else NOTHING
-
-
-def keep_out(world: World, file: str, rows: Ints) -> None:
-    """Let the mirror not take `rows` over from a file: it may be proven as a whole and still lack them."""
-    world.state.write_array(f"missing/{file[:40]}", rows)
 
 
 def take(population: Ints, ids: Ints) -> Ints:

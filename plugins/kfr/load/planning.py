@@ -16,7 +16,7 @@ from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
 from kfr.relationships.batch_file import FRAME_BYTES, cut, render
-from kfr.relationships.customers import common, union
+from kfr.relationships.customers import NOTHING, common, union
 from kfr.relationships.guards import Finding, Severity, judge
 from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, starts_of
@@ -84,7 +84,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     starts, kept = _without_kept_starts(world, diff.start_changed, ours)
     held_back, again = refusals.split(world, diff.add)
     add = mirror.take(diff.add, ids_of(held_back))
-    singly = mirror.NOTHING if first_load else _singly(world, mirror.take(add, ids_of(again)))
+    singly = NOTHING if first_load else _singly(world, mirror.take(add, ids_of(again)))
     by_file = mirror.take(add, np.concatenate([ids_of(singly), ids_of(again)]))
     world.place.write_array("singly", singly)
     world.place.write_array("removals", leaving)
@@ -283,7 +283,7 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
     """
     queue = RemovalQueue.read(world.state)
     unsure = common(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
-    return mirror.correct(world, held, present=mirror.NOTHING, absent=unsure) if unsure.size else held
+    return mirror.correct(world, held, present=NOTHING, absent=unsure) if unsure.size else held
 
 
 def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
@@ -313,7 +313,7 @@ def _without_kept_starts(world: World, changed: Ints, ours: Ints) -> tuple[Ints,
 def _singly(world: World, adds: Ints) -> Ints:
     """Those who start today, if they are few: a single POST has no date and registers from today on."""
     mine = adds[starts_of(adds) == day_number(oslo_today(world.clock))]
-    return mine if len(mine) <= MOST_SINGLES else mirror.NOTHING
+    return mine if len(mine) <= MOST_SINGLES else NOTHING
 
 
 def _never_seen(world: World, desired: extract.Extract, ours: Ints) -> int:

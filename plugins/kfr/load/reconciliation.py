@@ -11,7 +11,7 @@ from kfr.load import comparison, extract, lease, mirror, planning, removal, stra
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
-from kfr.relationships.customers import union, without
+from kfr.relationships.customers import NOTHING, union, without
 from kfr.relationships.packing import DAY_BITS, Ints, ids_of
 
 
@@ -104,7 +104,7 @@ def _asked(world: World, found: extract.Extract, held: Mirror, about: str, *, lo
 def _everyone(world: World, found: extract.Extract, held: Mirror, *, lost: bool) -> Ints:
     asked, _ = removal.asked_for(world)  # of whom perhaps nobody else knows any more
     known = [found.customers, ids_of(held.proven), ids_of(held.possible), asked]
-    return union(*known, mirror.salvage(world) if lost else mirror.NOTHING)
+    return union(*known, mirror.salvage(world) if lost else NOTHING)
 
 
 def _starts_differ(world: World) -> bool:

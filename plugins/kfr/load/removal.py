@@ -20,7 +20,7 @@ from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.register.errors import Fatal, InvalidIdentifier, NotRegistered, OutcomeUnknown, Retriable
-from kfr.relationships.customers import among, common, distinct, union, without
+from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.identifiers import check
 from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
@@ -126,10 +126,10 @@ def outstanding(world: World) -> Ints:
     carry that out, and a person is told that it waits.
     """
     if not is_authorised(world):
-        return mirror.NOTHING
+        return NOTHING
     queue = RemovalQueue.read(world.state)
     waits = queue.of(*WAITING)
-    found = world.place.read_array(DUE) if world.place.exists(DUE) else mirror.NOTHING
+    found = world.place.read_array(DUE) if world.place.exists(DUE) else NOTHING
     return waits[np.isin(waits, np.concatenate([queue.of(Removal.DUE), found]))]
 
 
@@ -142,7 +142,7 @@ def asked_for(world: World) -> tuple[Ints, list[tuple[str, str]]]:
     """Whom the institution's queue asks to remove, and the answer to those requests that name nobody."""
     texts = world.warehouse.queued_removals()
     if not texts:
-        return mirror.NOTHING, []
+        return NOTHING, []
     ids = check(pa.array(texts, pa.string())).ids
     return distinct(ids[ids != 0]), [(t, "not_valid") for t, i in zip(texts, ids, strict=True) if i == 0]
 
@@ -252,7 +252,7 @@ def _doubtful(world: World) -> Ints:
 
 def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     """Those of whom the warehouse, asked again just before, still says that they have ended."""
-    due = [mirror.NOTHING]
+    due = [NOTHING]
     for part in _parts(candidates, QUESTION):
         now = extract.fold_again(world, part, oslo_today(world.clock))
         ended = common(union(ids_of(now.ended), common(part, asked)), part)

@@ -15,6 +15,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
 from kfr.load.world import World
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import DAY_MASK, UNKNOWN_DAY, Ints, date_of, ids_of
 
 NAME = "changed starts"
@@ -40,9 +41,7 @@ def verify(world: World, removed: Ints) -> Stratum:
         held = mirror.read(world)
         if not finds_known(world, mirror.take(held.proven, ids_of(np.array(absent, np.int64)))):
             raise LookUpsUnreliable("The register finds nobody, not even who is proven to be there.")
-        mirror.correct(
-            world, held, present=mirror.NOTHING, absent=np.sort(ids_of(np.array(absent, np.int64)))
-        )
+        mirror.correct(world, held, present=NOTHING, absent=np.sort(ids_of(np.array(absent, np.int64))))
     return Stratum(
         name=NAME,
         rows=len(entries),

@@ -82,7 +82,7 @@ def check_unverified(world: World) -> None:
     for file, send in unverified.items():
         changed = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         known = np.concatenate([RemovalQueue.read(world.state).gone(), *map(ids_of, changed)])
-        rows = mirror.take(np.sort(journal.rows(send)), np.concatenate([known, mirror.missing(world, file)]))
+        rows = mirror.take(np.sort(journal.rows(send)), np.concatenate([known, journal.missing(file)]))
         looked_up = sample(world, rows, send.label).tolist()
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
         lease.check(world)  # looking up takes its time: another run may have changed what is there
@@ -90,7 +90,7 @@ def check_unverified(world: World) -> None:
             held = mirror.read(world).proven
             if not finds_known(world, mirror.take(held, ids_of(rows))):
                 raise LookUpsUnreliable("The register finds nobody: nothing is shown by it. Try again later.")
-            mirror.keep_out(world, file, journal.rows(send))
+            journal.put_missing(file, journal.rows(send))
         world.say(
             f"File {send.label} of {send.run} was loaded and never verified: {len(wrong)} of {len(looked_up):,} "
             f"sampled rows are wrong{', so all of it is sent or looked up again' if wrong else ''}."

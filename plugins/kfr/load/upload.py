@@ -24,6 +24,7 @@ from kfr.register.errors import (
     Retriable,
 )
 from kfr.relationships.batch_file import FRAME_BYTES, render
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
@@ -168,7 +169,7 @@ def leaves(world: World, rows: Ints) -> tuple[list[Piece], Ints]:
     """The pieces that a batch file is sent as, and the rows that the register refuses, by the journal."""
     piece = _piece(world, rows)
     if not _is_refused(world, piece):
-        return [piece], mirror.NOTHING
+        return [piece], NOTHING
     if len(rows) == 1:
         return [], rows
     halves = [leaves(world, half) for half in np.array_split(rows, 2)]

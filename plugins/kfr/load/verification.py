@@ -20,6 +20,7 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.register.errors import Fatal
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of
 
 COUNTED_AT_ONCE = 1000  # look-ups between two checkpoints of a full count
@@ -162,7 +163,7 @@ def _removals(world: World) -> Stratum:
     queue.write()
     if there:  # ours again, else no removal would be due
         back = np.sort(np.array([c << DAY_BITS for c in there], np.int64))
-        mirror.correct(world, mirror.read(world), present=back, absent=mirror.NOTHING)
+        mirror.correct(world, mirror.read(world), present=back, absent=NOTHING)
     return Stratum(
         name="removals", rows=len(rows), sampled=len(looked_up), misses=len(there), pending=pending
     )
@@ -179,7 +180,7 @@ def _rows_of(world: World, label: str, removed: Ints) -> Ints:
 def _count_fully(world: World, label: str, rows: Ints) -> Ints:
     """Look every row of a file up; the wrong ones. Goes on from its checkpoint after a crash."""
     name = f"counted/{label}"
-    done, wrong = 0, mirror.NOTHING
+    done, wrong = 0, NOTHING
     if world.place.exists(name):
         done, wrong = int((stored := world.place.read_array(name))[0]), stored[1:]
     while done < len(rows):
@@ -233,7 +234,7 @@ def _keep_out_of_the_mirror(world: World, label: str, wrong: Ints) -> None:
     """A file that is proven as a whole may still lack rows: the mirror must not take them over."""
     pieces, _ = upload.leaves(world, world.place.read_array(f"files/{label}"))
     for piece in pieces:
-        mirror.keep_out(world, piece.fingerprint, np.intersect1d(piece.rows, wrong))
+        world.journal.put_missing(piece.fingerprint, np.intersect1d(piece.rows, wrong))
 
 
 def _sentence(proof: Proof) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from kfr.relationships.columns import Flags
 from kfr.relationships.packing import Ints
 
+NOTHING: Ints = np.empty(0, np.int64)
 BLOCK_ROWS = 1 << 16  # looked for at a time: neighbours among neighbours, which fit the processor's cache
 
 
@@ -23,7 +24,7 @@ def distinct(values: Ints) -> Ints:
 
 def union(*sets: Ints) -> Ints:
     """All that are in any of the sets."""
-    return distinct(np.concatenate([np.zeros(0, np.int64), *sets]))
+    return distinct(np.concatenate([NOTHING, *sets]))
 
 
 def common(ids: Ints, others: Ints) -> Ints:

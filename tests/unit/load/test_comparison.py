@@ -6,8 +6,8 @@ import pytest
 from kfr.load import comparison, extract, lease, mirror
 from kfr.load.comparison import Comparison
 from kfr.load.ingestion import LookUpsUnreliable
-from kfr.load.mirror import NOTHING
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import Ints, date_of, day_number, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement
 from tests.simulator import FaultKind

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from kfr.clock import OSLO
-from kfr.load import mirror, upload
+from kfr.load import upload
 from kfr.load.ingestion import (
     LAST_WITNESSES,
     SAID_EVERY_SECONDS,
@@ -22,6 +22,7 @@ from kfr.load.ingestion import (
     revisit,
 )
 from kfr.load.journal import Outcome, Witness, schedule
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import ids_of, text_of
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import GRACE_SECONDS, OneLoad, a_send, packed
@@ -39,7 +40,7 @@ def planned(load: OneLoad) -> OneLoad:
 
 def test_a_file_s_witnesses_are_its_last_rows_its_first_and_one_of_each_block():
     rows = packed(range(1000, 2600), START)
-    found = [w.customer_id for w in candidates(rows, mirror.NOTHING, SEED)]
+    found = [w.customer_id for w in candidates(rows, NOTHING, SEED)]
     assert found[:LAST_WITNESSES] == [2599, 2598, 2597]  # the end loads last: they are looked up first
     assert found[-1] == 1000
     assert {(c - 1000) // 100 for c in found} == set(range(16))
@@ -47,7 +48,7 @@ def test_a_file_s_witnesses_are_its_last_rows_its_first_and_one_of_each_block():
 
 def test_a_small_file_s_witnesses_are_all_of_it():
     rows = packed([5, 6, 7], START)
-    assert [w.customer_id for w in candidates(rows, mirror.NOTHING, SEED)] == [7, 6, 5]
+    assert [w.customer_id for w in candidates(rows, NOTHING, SEED)] == [7, 6, 5]
 
 
 @pytest.mark.parametrize("days", [-1, 0, 1])
@@ -62,7 +63,7 @@ def test_only_who_is_absent_now_can_prove_anything(load):
     for customer in there:
         load.world.register.register_one(customer)
     witnesses = [Witness(customer_id=c) for c in there + not_there]
-    assert [w.customer_id for w in absent(load.world, witnesses, mirror.NOTHING)] == not_there
+    assert [w.customer_id for w in absent(load.world, witnesses, NOTHING)] == not_there
 
 
 def test_nobody_found_means_nothing_while_nobody_who_is_known_is_found_either(load):

@@ -13,6 +13,7 @@ from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.retention import Retention
 from kfr.load.staging import StateMissing
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import Ints, ids_of, pack, starts_of
 from tests.unit.load.one_load import START, OneLoad, a_send, file_of, packed, sent
 
@@ -133,7 +134,7 @@ def test_who_was_answered_as_removed_and_is_found_is_due_again(began):
 def test_a_start_that_was_kept_once_and_is_found_now_is_forgotten_as_kept(began):
     filed, kept = packed([5, 6], START), packed([5, 6], date(2021, 1, 1))
     began.world.state.write_array(mirror.KEPT_STARTS, np.column_stack([filed, kept]))
-    mirror.correct(began.world, mirror.read(began.world), present=filed[:1], absent=mirror.NOTHING)
+    mirror.correct(began.world, mirror.read(began.world), present=filed[:1], absent=NOTHING)
     assert mirror.kept_starts(began.world).tolist() == [[filed[1], kept[1]]]
 
 
@@ -214,7 +215,7 @@ def test_of_a_lost_mirror_everyone_is_salvaged_who_stands_in_a_version_that_open
     assert (restarted.version, restarted.proven.size) == (3, 0)  # what follows replaces no older version
     said = "The mirror is lost or damaged: it is made anew from what the register answers."
     assert began.institution.said[-1] == said
-    mirror.correct(began.world, restarted, present=mirror.NOTHING, absent=np.array([5, 6]))
+    mirror.correct(began.world, restarted, present=NOTHING, absent=np.array([5, 6]))
     assert mirror.is_readable(began.world)  # though nobody is in it
 
 
@@ -240,7 +241,7 @@ def test_an_auditor_s_columns_have_their_types_even_when_nobody_has_a_start(bega
 
 
 def test_a_printed_mirror_shows_no_customer():
-    shown = repr(Mirror(version=1, proven=packed([17_912_345_678], START), possible=mirror.NOTHING))
+    shown = repr(Mirror(version=1, proven=packed([17_912_345_678], START), possible=NOTHING))
     assert shown == "Mirror(version=1)"
 
 
@@ -253,7 +254,7 @@ def test_a_removal_of_who_is_looked_up_and_not_there_waits_no_longer(load: OneLo
     queue.entries |= {c: Entry(state=state, run="another run") for c in (gone, stays)}
     queue.write()
     held = mirror.record(load.world)
-    mirror.correct(load.world, held, present=mirror.NOTHING, absent=np.array([gone]))
+    mirror.correct(load.world, held, present=NOTHING, absent=np.array([gone]))
     assert list(RemovalQueue.read(load.world.state).entries) == [stays]
 
 
@@ -268,5 +269,5 @@ def test_a_mirror_that_another_run_has_moved_since_it_was_read_is_not_overwritte
         "acquire_register too."
     )
     with pytest.raises(LeaseLost, match=f"^{re.escape(message)}$"):
-        mirror.correct(load.world, stale, present=packed([1_898_228_475], load.today), absent=mirror.NOTHING)
+        mirror.correct(load.world, stale, present=packed([1_898_228_475], load.today), absent=NOTHING)
     assert mirror.read(load.world).version == moved.version

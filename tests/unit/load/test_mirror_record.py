@@ -117,6 +117,69 @@ def test_whom_the_register_refused_is_not_proven_by_a_file_that_got_no_answer(be
     assert (began.proven, began.possible) == ([5], [6, 7])
 
 
+def another_file(load):
+    sent(load, [4, 5], proven_at=2.0, witnesses=(Witness(customer_id=4),))
+
+
+def a_file_that_is_archived_by_now(load):
+    another_file(load)
+    mirror.record(load.world)
+    load.world.journal.archive(load.world.journal.of_file(file_of(4))[0])
+
+
+def a_file_and_it_was_removed_since(load):
+    queue = RemovalQueue.read(load.world.state)
+    queue.entries[5] = Entry(state=Removal.GONE, run="another-run", day=1)
+    queue.write()
+
+
+def a_single_addition(load):
+    load.world.journal.put_singles("another-run", np.column_stack([packed([5], START), [Single.INTENDED]]))
+
+
+def a_file_before_the_start_was_filed_anew(load):
+    changes = np.column_stack([packed([5], START), packed([5], START), [StartChange.SENT]])
+    load.world.journal.put_start_changes("another-run", changes)
+
+
+@pytest.mark.parametrize(
+    "brought_by",
+    [
+        another_file,
+        a_file_that_is_archived_by_now,
+        a_file_and_it_was_removed_since,
+        a_single_addition,
+        a_file_before_the_start_was_filed_anew,
+    ],
+)
+def test_a_file_shows_nothing_if_something_else_can_have_brought_its_witnesses(began, brought_by):
+    """The file may be lost; a small sample that finds the others does not tell."""
+    brought_by(began)
+    rows = packed([5, 6], START)
+    lost = a_send("f" * 64, rows=2, proven_at=1.0, witnesses=(Witness(customer_id=5),), verified=True)
+    began.world.journal.intend(lost, rows)
+    for _ in range(2):
+        mirror.record(began.world)
+        assert 6 not in began.proven
+        assert 6 in began.possible
+
+
+def test_whom_two_proven_files_hold_is_there_by_one_of_them(began):
+    sent(began, [5, 6, 7], proven_at=1.0, witnesses=(Witness(customer_id=5),))
+    sent(began, [3, 5, 6], proven_at=1.0, witnesses=(Witness(customer_id=5),))
+    sent(began, [2, 7], witnesses=(Witness(customer_id=2),))
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([5, 6], [2, 3, 7])
+
+
+def test_one_witness_that_only_its_file_can_have_brought_proves_it_for_good(began):
+    sent(began, [5, 6, 7], proven_at=1.0, witnesses=(Witness(customer_id=5), Witness(customer_id=6)))
+    sent(began, [4, 5], outcome=Outcome.UNKNOWN)
+    for _ in range(2):  # the second time the mirror has its witnesses
+        mirror.record(began.world)
+        assert (began.proven, began.possible) == ([5, 6, 7], [4])
+
+
 @pytest.mark.parametrize(
     ("told", "start"),
     [

@@ -17,6 +17,7 @@ from kfr.load.staging import StateMissing
 from kfr.load.world import World
 from kfr.register.errors import Fatal
 from kfr.relationships.batch_file import FRAME_BYTES, render
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import Ints, ids_of, text_of
 from tests.faults.institution import Institution, fast_folder
@@ -34,7 +35,7 @@ def planned_rows(world: World) -> list[Ints]:
 
 def hold(world: World, proven: Ints) -> None:
     """The mirror holds these."""
-    mirror.correct(world, mirror.read(world), present=proven, absent=mirror.NOTHING)
+    mirror.correct(world, mirror.read(world), present=proven, absent=NOTHING)
 
 
 POOL = sorted({Institution(Path("unused"), seed=n).new_customer() for n in range(12)})
@@ -54,7 +55,7 @@ def test_each_row_has_one_fate_and_each_addition_one_file(agreements, held, max_
         load.institution.warehouse.agreements_held = agreements
         load.acquire()
         rows = [packed([int(c)], DAY + timedelta(days=n)) for c, n in held.items()]
-        hold(load.world, np.sort(np.concatenate([mirror.NOTHING, *rows])))
+        hold(load.world, np.sort(np.concatenate([NOTHING, *rows])))
         try:
             plan = load.plan()
         except GuardStopped:

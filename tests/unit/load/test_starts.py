@@ -5,8 +5,8 @@ import pytest
 
 from kfr.load import lease, mirror, planning, starts, verification
 from kfr.load.journal import StartChange
-from kfr.load.mirror import NOTHING
 from kfr.load.verification import NotEqual
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import date_of, ids_of, starts_of
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches

@@ -5,8 +5,8 @@ import pytest
 
 from kfr.load import strata
 from kfr.load.ingestion import LookUpsUnreliable
-from kfr.load.mirror import NOTHING
 from kfr.load.strata import MISS_PATIENCE_SECONDS, MISS_PAUSE_SECONDS, Stratum
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import UNKNOWN_DAY, pack
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import OneLoad, packed

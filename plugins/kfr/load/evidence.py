@@ -1,0 +1,118 @@
+"""What the sent files say of their customers: who is there, who may be, who is not.
+
+A file whose witnesses were found is proven, and with it everyone in it; but not who was looked for in vain, or was
+refused, or is in no other file if something else can have brought all its witnesses.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kfr.load import refusals
+from kfr.load.journal import Send
+from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.world import World
+from kfr.relationships.customers import NOTHING, among, distinct, union, without
+from kfr.relationships.packing import Ints, ids_of, lookup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one send says; `absent` are customers, the others packed relationships, all sorted."""
+
+    there: Ints = field(repr=False)
+    maybe: Ints = field(repr=False)
+    absent: Ints = field(repr=False)
+
+
+class Files:
+    """The files of which any row may be in the register, by their fingerprints; each is read once."""
+
+    def __init__(self, world: World, sends: Iterable[Send]) -> None:
+        journal = world.journal
+        self._world = world
+        self._sends = list(sends)
+        changes = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
+        self._filed_again = union(*changes)
+        rows = {send.file: journal.rows(send) for send in self._sends if send.loads}
+        again = {file: among(held, self._filed_again) for file, held in rows.items()}
+        #: Without whom was only filed again with another start: they are there, and which start is, a look-up says.
+        self.rows = {file: rows[file][~again[file]] for file in rows}
+        #: What was filed again and may have been loaded, packed and sorted.
+        self.filed_again = union(*(rows[file][again[file]] for file in rows))
+
+    def evidence(self, proven: Ints) -> Iterator[Evidence]:
+        """What each send says, the better known later.
+
+        :param proven: what the mirror holds as proven, packed and sorted.
+        """
+        loading = sorted((s for s in self._sends if s.loads), key=lambda s: (s.verified, s.counts_from))
+        in_two = _in_several({s.file: self.rows[s.file] for s in loading if s.proven_at is not None})
+        otherwise = self._brought_otherwise()
+        refused = self._refused()
+        for send in loading:
+            rows = self.rows[send.file]
+            missing = distinct(self._world.journal.missing(send.file))
+            # Until a sample of another run's file is looked up, it says nothing: a part of it can be lost.
+            counts = send.verified or send.run == self._world.run.key
+            if send.proven_at is not None and counts:
+                doubted = among(ids_of(rows), refused)
+                if _shows_nothing(send, proven, otherwise):
+                    doubted |= ~among(ids_of(rows), in_two)
+                yield Evidence(
+                    there=distinct(rows[~among(rows, missing) & ~doubted]),
+                    maybe=union(missing, rows[doubted]),
+                    absent=ids_of(missing),  # also if an earlier record took them for loaded
+                )
+            elif send.closed_because is not None:  # by a person: those who were looked for are not there
+                yield Evidence(there=NOTHING, maybe=distinct(rows), absent=_witnesses(send))
+            else:
+                yield Evidence(there=NOTHING, maybe=distinct(rows), absent=NOTHING)
+
+    def with_two_starts(self) -> Ints:
+        """The customers who are in two files with two starts, as when a run was overtaken, or planned again.
+
+        Nothing says which of the files was loaded last, nor whether the last one counts.
+        """
+        several = _in_several(self.rows)
+        customers = ids_of(union(*(rows[among(ids_of(rows), several)] for rows in self.rows.values())))
+        return distinct(customers[1:][customers[1:] == customers[:-1]])
+
+    def _brought_otherwise(self) -> list[Ints]:
+        """Customers whom more than one file, or something else than a file, can have brought; sets."""
+        journal = self._world.journal
+        return [
+            _in_several(self.rows),
+            ids_of(self._filed_again),
+            RemovalQueue.read(self._world.state).of(*Removal),
+            *(distinct(ids_of(journal.singles(run)[:, 0])) for run in journal.runs_with("singles")),
+        ]
+
+    def _refused(self) -> Ints:
+        """The customers whom the register refused, by a finished file or by one that had nobody else in it.
+
+        A file that got no answer was refused with them, and its witnesses came by another one.
+        """
+        alone = [self._world.journal.rows(send) for send in self._sends if send.rows == 1 and not send.loads]
+        return distinct(ids_of(union(refusals.read(self._world.state)[:, 0], *alone)))
+
+
+def _in_several(files: Mapping[str, Ints]) -> Ints:
+    """The customers who are in more than one of the files, sorted."""
+    customers = np.sort(np.concatenate([NOTHING, *map(ids_of, files.values())]), kind="stable")
+    return distinct(customers[1:][customers[1:] == customers[:-1]])
+
+
+def _shows_nothing(send: Send, proven: Ints, otherwise: Iterable[Ints]) -> bool:
+    """Whether each witness of a proven send may have come by something else: then the file itself may be lost.
+
+    It is so, too, for a send whose rows the mirror has taken over; they are proven by then, and stay.
+    """
+    witnesses = _witnesses(send)
+    left = without(witnesses[lookup(proven, witnesses) < 0], *otherwise)
+    return bool(witnesses.size) and not left.size
+
+
+def _witnesses(send: Send) -> Ints:
+    return distinct(np.array([w.customer_id for w in send.witnesses], np.int64))
