@@ -224,8 +224,9 @@ class Journal:
     def of_run(self, run: str, since: float) -> list[Send]:
         """The sends of a run that began at `since` (Unix seconds), those that are archived by now too."""
         first = f"history/{oslo_date(datetime.fromtimestamp(since, UTC)).isoformat()}"
-        past = [n for n in self._state.names("history") if n >= first and "-singles-" not in n]
-        found = {s.name: s for s in [*(_send(self._state.read_json(n)) for n in past), *self.sends()]}
+        names = [n for n in self._state.names("history") if n >= first and "-singles-" not in n]
+        past = [_send(self._state.read_json(name)) for name in names]
+        found = {(s.name, s.counts_from): s for s in [*past, *self.sends()]}
         return sorted((s for s in found.values() if s.run == run), key=lambda s: (s.label, s.counts_from))
 
     def open_sends(self, rows_per_second: float, now: float) -> list[tuple[Send, Schedule]]:

@@ -219,7 +219,7 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
         return
     send = Send(
         file=piece.fingerprint,
-        attempt=len(earlier) + 1,
+        attempt=max((s.attempt for s in earlier), default=0) + 1,  # an earlier one may be archived
         run=world.run.key,
         label=label,
         rows=len(piece.rows),

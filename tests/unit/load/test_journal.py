@@ -278,3 +278,12 @@ def test_a_file_that_nothing_proves_may_come_until_the_day_is_over():
     send = a_send(counts_from=morning)
     assert is_doubtful(send, BEFORE_MIDNIGHT)
     assert not is_doubtful(send, AFTER_MIDNIGHT)
+
+
+def test_the_sends_of_a_run_are_told_apart_by_when_they_left_too(journal):
+    """Numbers begin anew for a file of which everything is archived."""
+    for left in (1000.0, 2000.0, 3000.0):
+        if left > 1000.0:
+            journal.archive(*journal.sends())
+        journal.intend(a_send("1" * 64, rows=1, counts_from=left), rows_of(1))
+    assert [s.counts_from for s in journal.of_run("earlier-run", 0.0)] == [1000.0, 2000.0, 3000.0]

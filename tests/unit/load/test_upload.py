@@ -137,6 +137,19 @@ def test_a_file_whose_loading_is_dropped_is_late_and_then_sent_again(planned):
     assert len(planned.registered) == 30
 
 
+def test_no_send_is_written_over_by_a_later_one_of_the_same_file(planned):
+    """An entry that is closed can be archived while another one is open: that one must not be forgotten."""
+    for _ in range(2):
+        planned.fault(FaultKind.FILE_DROPPED)
+        with pytest.raises(NotLoaded):
+            planned.send()
+    first, second = planned.sends
+    planned.world.journal.archive(first)
+    planned.send()
+    assert [(s.attempt, s.counts_from) for s in planned.sends][:-1] == [(2, second.counts_from)]
+    assert planned.sends[-1].attempt == 3
+
+
 def test_a_file_that_is_loaded_in_part_is_late_and_then_sent_again(planned):
     planned.fault(FaultKind.FILE_PARTLY_LOADED, share=0.9)
     with pytest.raises(NotLoaded):
