@@ -5,13 +5,13 @@ refused, or is in no other file if something else can have brought all its witne
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from kfr.load import refusals
 from kfr.load.journal import Send
-from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.removal_queue import RemovalQueue
 from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, distinct, union, without
 from kfr.relationships.packing import Ints, ids_of, lookup
@@ -32,24 +32,35 @@ class Files:
     def __init__(self, world: World, sends: Iterable[Send]) -> None:
         journal = world.journal
         self._world = world
-        self._sends = list(sends)
+        self.sends = list(sends)
         changes = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         self._filed_again = union(*changes)
-        rows = {send.file: journal.rows(send) for send in self._sends if send.loads}
+        rows = {send.file: journal.rows(send) for send in self.sends if send.loads}
         again = {file: among(held, self._filed_again) for file, held in rows.items()}
         #: Without whom was only filed again with another start: they are there, and which start is, a look-up says.
         self.rows = {file: rows[file][~again[file]] for file in rows}
         #: What was filed again and may have been loaded, packed and sorted.
         self.filed_again = union(*(rows[file][again[file]] for file in rows))
 
-    def evidence(self, proven: Ints) -> Iterator[Evidence]:
-        """What each send says, the better known later.
+    def show(self, proven: Ints) -> None:
+        """Record which proven sends are shown: one of their witnesses is known by nothing else.
+
+        Found out once, for later the mirror has all of them.
 
         :param proven: what the mirror holds as proven, packed and sorted.
         """
-        loading = sorted((s for s in self._sends if s.loads), key=lambda s: (s.verified, s.counts_from))
-        in_two = _in_several({s.file: self.rows[s.file] for s in loading if s.proven_at is not None})
         otherwise = self._brought_otherwise()
+        for at, send in enumerate(self.sends):
+            if send.loads and send.proven_at is not None and not send.shown:
+                witnesses = distinct(np.array([w.customer_id for w in send.witnesses], np.int64))
+                if without(witnesses[lookup(proven, witnesses) < 0], *otherwise).size:
+                    self.sends[at] = replace(send, shown=True)
+                    self._world.journal.put(self.sends[at])
+
+    def evidence(self) -> Iterator[Evidence]:
+        """What each send says, the better known later."""
+        loading = sorted((s for s in self.sends if s.loads), key=lambda s: (s.verified, s.counts_from))
+        in_two = _in_several({s.file: self.rows[s.file] for s in loading if s.proven_at is not None})
         refused = self._refused()
         for send in loading:
             rows = self.rows[send.file]
@@ -58,7 +69,9 @@ class Files:
             counts = send.verified or send.run == self._world.run.key
             if send.proven_at is not None and counts:
                 doubted = among(ids_of(rows), refused)
-                if _shows_nothing(send, proven, otherwise):
+                if (
+                    not send.shown
+                ):  # it may be lost, and who is in another proven file has come by one of the two
                     doubted |= ~among(ids_of(rows), in_two)
                 yield Evidence(
                     there=distinct(rows[~among(rows, missing) & ~doubted]),
@@ -66,7 +79,8 @@ class Files:
                     absent=ids_of(missing),  # also if an earlier record took them for loaded
                 )
             elif send.closed_because is not None:  # by a person: those who were looked for are not there
-                yield Evidence(there=NOTHING, maybe=distinct(rows), absent=_witnesses(send))
+                witnesses = np.array([w.customer_id for w in send.witnesses], np.int64)
+                yield Evidence(there=NOTHING, maybe=distinct(rows), absent=distinct(witnesses))
             else:
                 yield Evidence(there=NOTHING, maybe=distinct(rows), absent=NOTHING)
 
@@ -85,7 +99,7 @@ class Files:
         return [
             _in_several(self.rows),
             ids_of(self._filed_again),
-            RemovalQueue.read(self._world.state).of(*Removal),
+            RemovalQueue.read(self._world.state).gone(),
             *(distinct(ids_of(journal.singles(run)[:, 0])) for run in journal.runs_with("singles")),
         ]
 
@@ -94,7 +108,7 @@ class Files:
 
         A file that got no answer was refused with them, and its witnesses came by another one.
         """
-        alone = [self._world.journal.rows(send) for send in self._sends if send.rows == 1 and not send.loads]
+        alone = [self._world.journal.rows(send) for send in self.sends if send.rows == 1 and not send.loads]
         return distinct(ids_of(union(refusals.read(self._world.state)[:, 0], *alone)))
 
 
@@ -102,17 +116,3 @@ def _in_several(files: Mapping[str, Ints]) -> Ints:
     """The customers who are in more than one of the files, sorted."""
     customers = np.sort(np.concatenate([NOTHING, *map(ids_of, files.values())]), kind="stable")
     return distinct(customers[1:][customers[1:] == customers[:-1]])
-
-
-def _shows_nothing(send: Send, proven: Ints, otherwise: Iterable[Ints]) -> bool:
-    """Whether each witness of a proven send may have come by something else: then the file itself may be lost.
-
-    It is so, too, for a send whose rows the mirror has taken over; they are proven by then, and stay.
-    """
-    witnesses = _witnesses(send)
-    left = without(witnesses[lookup(proven, witnesses) < 0], *otherwise)
-    return bool(witnesses.size) and not left.size
-
-
-def _witnesses(send: Send) -> Ints:
-    return distinct(np.array([w.customer_id for w in send.witnesses], np.int64))

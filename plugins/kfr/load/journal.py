@@ -73,6 +73,7 @@ class Send:
     proven_at: float | None = None  # when its witnesses were found
     missing_until: float | None = None  # when a witness was last seen to be missing
     closed_because: str | None = None  # a person's reason
+    shown: bool = False  # a witness was found whom nothing else can have brought
     verified: bool = False  # a sample of its rows was looked up, and what was missing is known
 
     @property
@@ -144,11 +145,11 @@ def is_open(send: Send, plan: Schedule | None, now: float) -> bool:
 
 
 def is_doubtful(send: Send, now: float) -> bool:
-    """Whether nothing proves a send and it is too early to say that nothing of it will come.
+    """Whether nothing shows that a send has loaded, and it is too early to say that nothing of it will come.
 
     The time for it may have passed, but the register may have stood still: so the rest of the day, and half a day.
     """
-    if send.proven_at is not None or not send.loads:
+    if (send.proven_at is not None and send.shown) or not send.loads:
         return False
     return send.day == oslo_date(datetime.fromtimestamp(now, UTC)) or now < send.counts_from + DOUBT_SECONDS
 

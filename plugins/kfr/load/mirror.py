@@ -76,11 +76,11 @@ def record(world: World) -> Mirror:
     """Move the mirror by all that the journal proves, archive what is closed, drop old versions."""
     before = read(world)
     journal, now = world.journal, world.now
-    sends = journal.sends()
-    plans = schedule(sends, world.settings.rows_per_second)
+    files = Files(world, journal.sends())
+    files.show(before.proven)
+    plans = schedule(files.sends, world.settings.rows_per_second)
     proven, possible = before.proven, before.possible
-    files = Files(world, sends)
-    for said in files.evidence(before.proven):
+    for said in files.evidence():
         # A start that is known stays: another one in a file is older, or was filed again and is looked up.
         proven = put(said.there, take(proven, said.absent))
         possible = put(possible, said.maybe)
@@ -95,7 +95,7 @@ def record(world: World) -> Mirror:
     proven = take(proven, queue.gone())
     possible = take(take(possible, queue.gone()), ids_of(proven))
     after = _move(world, before, proven, possible)
-    for send in sends:
+    for send in files.sends:
         if send.run == world.run.key or is_open(send, plans.get(send.name), now):
             continue
         if send.proven_at is not None and not send.verified:

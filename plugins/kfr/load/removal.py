@@ -241,7 +241,7 @@ def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
 
 
 def _doubtful(world: World) -> Ints:
-    """Customers of a file that could not be proven: none is removed before the next day, nor within half a day.
+    """Customers of a file that nothing shows to be loaded: none is removed today, nor within half a day.
 
     Those who were only filed again with another start, too: a row that loads late brings them back.
     """
@@ -360,6 +360,8 @@ def _reopen(world: World, customer: int) -> bool:
         if send.loads and customer in ids_of(rows):
             mirror.doubt(world, rows)
             witnesses = (*send.witnesses, Witness(customer_id=customer))
-            world.journal.put(replace(send, proven_at=None, witnesses=witnesses, counts_from=world.now))
+            world.journal.put(
+                replace(send, proven_at=None, shown=False, witnesses=witnesses, counts_from=world.now)
+            )
             reopened = True
     return reopened

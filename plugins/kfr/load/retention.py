@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 DAY_SECONDS = 86_400
 DAYS_A_YEAR = 365.25
-LEFTOVER_DAYS = 1  # half a file of a writer that was killed: no writer takes longer
+LEFTOVER_DAYS = (
+    1  # what a writer that was killed has left, half a file or one that belongs to none: none takes longer
+)
 SEEN = "seen"  # in the state: what the sweep saw and when it first did, Unix seconds
 
 
@@ -45,7 +47,7 @@ def sweep(world: "World") -> int:
         "state/signatures": keep.reports_years * DAYS_A_YEAR,
     }
     found = {name: limit for folder, limit in days.items() for name in everything.names(folder)}
-    found |= dict.fromkeys(everything.leftovers(), LEFTOVER_DAYS)
+    found |= dict.fromkeys([*everything.leftovers(), *_of_no_send(world)], LEFTOVER_DAYS)
     found.pop(f"runs/{world.run.key}", None)
     seen = state.read_json(SEEN) if state.exists(SEEN) else {}
     since = {name: float(seen.get(name, world.now)) for name in found}
@@ -55,6 +57,13 @@ def sweep(world: "World") -> int:
     if removed:
         world.say(f"Swept: {removed} files whose time is over.")
     return removed
+
+
+def _of_no_send(world: "World") -> list[str]:
+    """Rows of files that were never sent after all, and of which nothing else is kept."""
+    kept = {send.file[:40] for send in world.journal.sends()}
+    names = [*world.state.names("rows"), *world.state.names("missing")]
+    return [f"state/{name}" for name in names if name.partition("/")[2] not in kept]
 
 
 def _dated_before(world: "World", years: int) -> list[str]:

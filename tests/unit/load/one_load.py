@@ -230,10 +230,11 @@ def packed(customers: Sequence[int], start: date) -> Ints:
 
 
 def a_send(file: str = "f" * 64, **changes: Any) -> Send:
-    """An accepted send of 250 rows: one second of loading. If it is proven, a sample was looked up too."""
+    """An accepted send of 250 rows: one second of loading. If it is proven, nothing is open about it."""
     given = {
         "attempt": 1, "run": "earlier-run", "label": "0001", "rows": 250, "size": 6000, "counts_from": 0.0,
         "outcome": Outcome.ACCEPTED, "verified": "proven_at" in changes,
+        "shown": "proven_at" in changes,
     }  # fmt: skip
     return Send(file=file, **{**given, **changes})
 

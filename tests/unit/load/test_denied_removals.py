@@ -48,6 +48,7 @@ def test_a_404_for_who_was_proven_reopens_the_file_keeps_the_removal_and_sends_i
     assert caught.value.operation == "remove_one"
     assert states(loaded) == {missing: Removal.HELD, other: Removal.DUE}
     assert loaded.sends[0].proven_at is None
+    assert not loaded.sends[0].shown
     assert loaded.sends[0].counts_from == loaded.world.now  # its time begins anew
     assert Witness(customer_id=missing) in loaded.sends[0].witnesses
     assert set(loaded.possible) == set(customers_of(loaded))  # what the file alone had proven

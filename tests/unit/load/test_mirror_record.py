@@ -156,7 +156,7 @@ def test_a_file_shows_nothing_if_something_else_can_have_brought_its_witnesses(b
     """The file may be lost; a small sample that finds the others does not tell."""
     brought_by(began)
     rows = packed([5, 6], START)
-    lost = a_send("f" * 64, rows=2, proven_at=1.0, witnesses=(Witness(customer_id=5),), verified=True)
+    lost = a_send("f" * 64, rows=2, proven_at=1.0, witnesses=(Witness(customer_id=5),), shown=False)
     began.world.journal.intend(lost, rows)
     for _ in range(2):
         mirror.record(began.world)
@@ -165,15 +165,21 @@ def test_a_file_shows_nothing_if_something_else_can_have_brought_its_witnesses(b
 
 
 def test_whom_two_proven_files_hold_is_there_by_one_of_them(began):
-    sent(began, [5, 6, 7], proven_at=1.0, witnesses=(Witness(customer_id=5),))
-    sent(began, [3, 5, 6], proven_at=1.0, witnesses=(Witness(customer_id=5),))
+    sent(began, [5, 6, 7], proven_at=1.0, shown=False, witnesses=(Witness(customer_id=5),))
+    sent(began, [3, 5, 6], proven_at=1.0, shown=False, witnesses=(Witness(customer_id=5),))
     sent(began, [2, 7], witnesses=(Witness(customer_id=2),))
     mirror.record(began.world)
     assert (began.proven, began.possible) == ([5, 6], [2, 3, 7])
 
 
 def test_one_witness_that_only_its_file_can_have_brought_proves_it_for_good(began):
-    sent(began, [5, 6, 7], proven_at=1.0, witnesses=(Witness(customer_id=5), Witness(customer_id=6)))
+    sent(
+        began,
+        [5, 6, 7],
+        proven_at=1.0,
+        shown=False,
+        witnesses=(Witness(customer_id=5), Witness(customer_id=6)),
+    )
     sent(began, [4, 5], outcome=Outcome.UNKNOWN)
     for _ in range(2):  # the second time the mirror has its witnesses
         mirror.record(began.world)

@@ -2,7 +2,7 @@ import pytest
 
 from kfr.load import retention
 from kfr.load.retention import Retention, sweep
-from tests.unit.load.one_load import OneLoad
+from tests.unit.load.one_load import OneLoad, a_send, file_of, packed, sent
 
 DAY = 86_400
 
@@ -49,6 +49,18 @@ def test_a_run_that_goes_on_has_its_days_anew(began):
     began.pass_days(10)
     assert sweep(began.world) == 0
     assert after(began, 14.1) == 1
+
+
+def test_the_rows_of_a_file_that_was_never_sent_go_after_a_day(began):
+    sent(began, [5, 6])
+    send = a_send("e" * 64, rows=1)
+    began.world.journal.intend(send, packed([7], began.today))
+    began.world.journal.put_missing(send.file, packed([7], began.today))
+    began.world.journal.withdraw(send)  # as when the register was not reached
+    assert sweep(began.world) == 0
+    assert after(began, 1.1) == 2
+    assert began.world.state.names("rows") == [f"rows/{file_of(5)[:40]}"]
+    assert began.world.state.names("missing") == []
 
 
 def test_refused_rows_go_after_thirty_days_those_of_the_own_run_too(began):

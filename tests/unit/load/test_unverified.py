@@ -68,7 +68,8 @@ def test_where_nobody_is_found_a_file_that_was_never_verified_is_not_doubted(loa
     assert third.sends == before
 
 
-def test_a_lost_file_whose_witnesses_the_next_file_brings_proves_nobody_else(load):
+def after_a_lost_file(load: OneLoad) -> tuple[OneLoad, list[int], list[int]]:
+    """A load in which the file of the load before it seems to be proven; who was in both files, who in the lost one."""
     load.join(50)
     lost = load.first().next()
     joined = lost.join(40)
@@ -79,15 +80,28 @@ def test_a_lost_file_whose_witnesses_the_next_file_brings_proves_nobody_else(loa
     left = [customer for customer in joined if customer not in witnesses][:2]
     lost.forget(left)  # so that the next file is another one, with the witnesses of the lost one in it
     after = lost.next()
-    with pytest.raises(
-        removal.SendsOpen
-    ) as waits:  # the lost one is shown only now, and a copy of it may be next
+    with pytest.raises(removal.SendsOpen) as waits:  # its witnesses are found only now, and it may be next
         after.run_through()
     after.institution.clock.advance(waits.value.retry_after)
-    assert after.finish().misses == 0
     assert all(s.proven_at for s in after.sends)
+    return after, [customer for customer in joined if customer not in left], left
+
+
+def test_a_lost_file_whose_witnesses_the_next_file_brings_proves_nobody_else(load):
+    after, _, left = after_a_lost_file(load)
+    assert after.finish().misses == 0
     assert after.proven == sorted(after.registered)
     assert after.possible == left
+
+
+def test_who_is_in_a_file_that_something_else_may_have_brought_is_not_removed_that_day(load):
+    """It may be loaded after all, hours later, and would bring them back."""
+    after, both, _ = after_a_lost_file(load)
+    after.end(both[:1])
+    found = removal.remove_ended(after.world)
+    assert (found.removed, found.held_back) == (0, 1)
+    after.institution.clock.advance(86_400)
+    assert removal.remove_ended(after.world).removed == 1
 
 
 def test_a_file_that_an_earlier_run_had_sent_is_verified_by_the_run_that_sees_it_loaded(load, monkeypatch):
