@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kfr.clock import OSLO, oslo_today
 from kfr.load import lease, mirror
+from kfr.load.journal import Send
 from kfr.load.planning import Plan
 from kfr.load.staging import Staging
 from kfr.load.world import Run
@@ -362,7 +363,18 @@ class Year:
         return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
 
     def _unproven(self, play: Play) -> set[int]:
-        """Customers of a file that nothing proves: it may load any time, and removals wait for the next day."""
+        """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day."""
         journal = self.institution.world(play.run).journal
-        sends = [send for send in journal.sends() if send.loads and send.proven_at is None]
+        unproven = [s for s in journal.sends() if s.loads and (s.proven_at is None or not s.shown)]
+        sends = [s for s in unproven if s.proven_at is None or not self._is_shown(s)]
         return {customer for send in sends for customer in ids_of(journal.rows(send)).tolist()}
+
+    def _is_shown(self, send: Send) -> bool:
+        """Whether one of its witnesses went out in no other request."""
+        calls = self.institution.calls
+        for witness in send.witnesses:
+            text = str(witness.customer_id).zfill(11)
+            bodies = {c.body for c in calls if c.operation == "register_file" and text.encode() in c.body}
+            if len(bodies) + any(c.operation == "register_one" and c.customer_id == text for c in calls) == 1:
+                return True
+        return False

@@ -11,10 +11,9 @@ import numpy as np
 
 from kfr.load import refusals
 from kfr.load.journal import Send
-from kfr.load.removal_queue import RemovalQueue
 from kfr.load.world import World
-from kfr.relationships.customers import NOTHING, among, distinct, union, without
-from kfr.relationships.packing import Ints, ids_of, lookup
+from kfr.relationships.customers import NOTHING, among, distinct, union
+from kfr.relationships.packing import Ints, ids_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +41,24 @@ class Files:
         #: What was filed again and may have been loaded, packed and sorted.
         self.filed_again = union(*(rows[file][again[file]] for file in rows))
 
-    def show(self, proven: Ints) -> None:
-        """Record which proven sends are shown: one of their witnesses is known by nothing else.
+    def show(self) -> None:
+        """Record which witnesses something else can have brought, and which proven sends are shown by the others.
 
-        Found out once, for later the mirror has all of them.
-
-        :param proven: what the mirror holds as proven, packed and sorted.
+        At once, for what has brought them may be archived before their own file is proven.
         """
         otherwise = self._brought_otherwise()
         for at, send in enumerate(self.sends):
-            if send.loads and send.proven_at is not None and not send.shown:
-                witnesses = distinct(np.array([w.customer_id for w in send.witnesses], np.int64))
-                if without(witnesses[lookup(proven, witnesses) < 0], *otherwise).size:
-                    self.sends[at] = replace(send, shown=True)
-                    self._world.journal.put(self.sends[at])
+            if send.shown or not send.witnesses or not send.loads:
+                continue
+            customers = np.array([w.customer_id for w in send.witnesses], np.int64)
+            shared = np.array([w.shared for w in send.witnesses])
+            now_shared = np.logical_or.reduce([shared, *(among(customers, others) for others in otherwise)])
+            shown = send.proven_at is not None and not now_shared.all()
+            if shown or (now_shared != shared).any():
+                pairs = zip(send.witnesses, now_shared.tolist(), strict=True)
+                witnesses = tuple(replace(witness, shared=it_is) for witness, it_is in pairs)
+                self.sends[at] = replace(send, witnesses=witnesses, shown=shown)
+                self._world.journal.put(self.sends[at])
 
     def evidence(self) -> Iterator[Evidence]:
         """What each send says, the better known later."""
@@ -99,7 +102,6 @@ class Files:
         return [
             _in_several(self.rows),
             ids_of(self._filed_again),
-            RemovalQueue.read(self._world.state).gone(),
             *(distinct(ids_of(journal.singles(run)[:, 0])) for run in journal.runs_with("singles")),
         ]
 

@@ -54,6 +54,7 @@ class Witness:
     """A customer absent before the send; found afterwards, it proves the send."""
 
     customer_id: int = field(repr=False)
+    shared: bool = field(default=False, compare=False)  # something else can have brought it, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Send:
     proven_at: float | None = None  # when its witnesses were found
     missing_until: float | None = None  # when a witness was last seen to be missing
     closed_because: str | None = None  # a person's reason
-    shown: bool = False  # a witness was found whom nothing else can have brought
+    shown: bool = False  # proven, and by a witness whom nothing else can have brought
     verified: bool = False  # a sample of its rows was looked up, and what was missing is known
 
     @property

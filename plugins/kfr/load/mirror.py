@@ -77,7 +77,7 @@ def record(world: World) -> Mirror:
     before = read(world)
     journal, now = world.journal, world.now
     files = Files(world, journal.sends())
-    files.show(before.proven)
+    files.show()
     plans = schedule(files.sends, world.settings.rows_per_second)
     proven, possible = before.proven, before.possible
     for said in files.evidence():

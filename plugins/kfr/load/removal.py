@@ -123,14 +123,15 @@ def outstanding(world: World) -> Ints:
     """Whose removal was due to this run and is not answered, sorted.
 
     Not who waits from before and of whom the evidence is gone by now (vanished, or a row refused): no run can
-    carry that out, and a person is told that it waits.
+    carry that out, and a person is told that it waits. Nor whose turn is the next day's.
     """
     if not is_authorised(world):
         return NOTHING
     queue = RemovalQueue.read(world.state)
     waits = queue.of(*WAITING)
     found = world.place.read_array(DUE) if world.place.exists(DUE) else NOTHING
-    return waits[np.isin(waits, np.concatenate([queue.of(Removal.DUE), found]))]
+    waits = waits[np.isin(waits, np.concatenate([queue.of(Removal.DUE), found]))]
+    return without(waits, _doubtful(world))
 
 
 def is_authorised(world: World) -> bool:

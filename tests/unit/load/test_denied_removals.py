@@ -8,7 +8,7 @@ import pytest
 
 from kfr.load import lease, mirror, removal
 from kfr.load.journal import Witness
-from kfr.load.removal import ProofContradicted, SendsOpen, remove_ended
+from kfr.load.removal import ProofContradicted, SendsOpen, outstanding, remove_ended
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.upload import NotLoaded
 from kfr.register.errors import Fatal
@@ -61,6 +61,22 @@ def test_a_404_for_who_was_proven_reopens_the_file_keeps_the_removal_and_sends_i
     loaded.settle()
     assert remove_ended(loaded.world).removed == 2
     assert set(states(loaded).values()) == {Removal.REMOVED}
+
+
+def test_who_was_due_and_has_to_wait_for_the_next_day_leaves_no_load_red_until_then(loaded):
+    missing, other = customers_of(loaded)[10:12]
+    loaded.institution.simulator.plant_defect("missing", missing)
+    loaded.end([missing, other])
+    with pytest.raises(ProofContradicted):
+        remove_ended(loaded.world)
+    for send in loaded.sends:
+        loaded.world.journal.put(replace(send, closed_because="Bits: never loaded"))
+    found = remove_ended(loaded.world)
+    assert (found.removed, found.held_back) == (0, 2)
+    assert states(loaded) == {missing: Removal.HELD, other: Removal.DUE}
+    assert outstanding(loaded.world).tolist() == []
+    loaded.institution.clock.advance(86_400)
+    assert remove_ended(loaded.world).removed == 2
 
 
 def test_a_404_reopens_no_file_in_which_the_customer_was_only_filed_again(loaded):
