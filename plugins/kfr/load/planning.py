@@ -25,7 +25,15 @@ from kfr.relationships.plan import difference
 MOST_SINGLES = 200  # who start today go singly up to here; more are quicker by file
 MOST_LOOKED_UP = 5_000  # possible relationships that are looked up before a plan: minutes, not hours
 # What an earlier plan of this run has left.
-LEFT_BY_PLAN = ("comparison.json", "closing.json", "approved.json", "due", "removals.json", "proof.json")
+LEFT_BY_PLAN = (
+    "comparison.json",
+    "closing.json",
+    "approved.json",
+    "due",
+    "tomorrow",
+    "removals.json",
+    "proof.json",
+)
 
 
 class GuardStopped(Fatal):

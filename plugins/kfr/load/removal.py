@@ -27,6 +27,7 @@ from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
 STRETCH = 50  # removals between two looks at the lease; their intentions are written together
 DUE = "due"  # those whom the run has found to be removed
+TOMORROW = "tomorrow"  # those who would be, if their file did not have to be given the day
 QUESTION = 500  # customers in one question to the warehouse
 REGISTER_AHEAD_SECONDS = 10.0  # Maskinporten gives no token to a clock that is further off (DIG, MP-130)
 
@@ -87,6 +88,7 @@ def remove_ended(world: World) -> Removals:
     tomorrow = common(may_be_due, _doubtful(world))
     due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
+    world.place.write_array(TOMORROW, tomorrow)
     _enqueue(world, queue, due, tomorrow)
     _require_few(world, due, len(ours))
     done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
@@ -131,7 +133,7 @@ def outstanding(world: World) -> Ints:
     waits = queue.of(*WAITING)
     found = world.place.read_array(DUE) if world.place.exists(DUE) else NOTHING
     waits = waits[np.isin(waits, np.concatenate([queue.of(Removal.DUE), found]))]
-    return without(waits, _doubtful(world))
+    return without(waits, world.place.read_array(TOMORROW)) if world.place.exists(TOMORROW) else waits
 
 
 def is_authorised(world: World) -> bool:
