@@ -105,14 +105,16 @@ def register_singly(world: World, rows: Ints) -> int:
         singles = singles[~np.isin(singles[:, 0], stretch)]
         entries = np.column_stack([stretch, np.full(len(stretch), Single.INTENDED)])
         journal.put_singles(run, np.concatenate([singles, entries]))
+        called = 0
         try:
             for entry in entries:
                 if around_midnight(world):
                     break
+                called += 1
                 entry[1] = _register(world, int(ids_of(entry[0])))
                 done += int(entry[1] == Single.ANSWERED)
-        finally:
-            journal.put_singles(run, np.concatenate([singles, entries]))
+        finally:  # who was not called goes by file, and has not come singly
+            journal.put_singles(run, np.concatenate([singles, entries[:called]]))
     return done
 
 

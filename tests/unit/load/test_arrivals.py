@@ -71,6 +71,7 @@ def test_a_stretch_that_reaches_midnight_stops_and_the_rest_goes_by_file_with_it
     today = slow.today
     done = one_pass(slow).registered
     assert 0 < done < 10
+    assert len(slow.world.journal.singles(slow.run.key)) == done  # the others were never called
     slow.institution.clock.advance(3600)
     slow.close()
     assert len(singly(slow)) == done
