@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from email.utils import make_msgid
 from typing import Any
 from unittest import mock
 
@@ -32,6 +33,7 @@ from kfr.load.staging import StateMissing
 from kfr.register import limits
 from kfr.register.errors import NotRegistered
 from kfr.relationships import batch_file
+from kfr.relationships.customers import without
 from kfr.relationships.packing import day_number
 from tests.faults import play
 from tests.faults.campaign import play_one
@@ -77,7 +79,8 @@ _may_be_due = removal._may_be_due
 
 
 def _vanished_is_ended(said, ours, asked):
-    return np.union1d(_may_be_due(said, ours, asked), np.setdiff1d(ours, said.everyone))
+    vanished = without(ours, said.active, said.ended, said.waiting, said.tainted)
+    return np.union1d(_may_be_due(said, ours, asked), vanished)
 
 
 _record = mirror.record
@@ -124,7 +127,7 @@ def _lost_is_empty(world):
 
 def _mail_again(world, what, mail, *, ask):
     name = f"deliveries/{what}"
-    message_id = confirmation.make_msgid(domain="kfr.invalid")
+    message_id = make_msgid(domain="kfr.invalid")
     world.mailer.send(to=world.mail_to, subject=mail.subject, text=mail.text, message_id=message_id)
     world.state.write_json(name, {"message_id": message_id, "sent_at": world.now})
     return message_id
