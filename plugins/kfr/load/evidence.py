@@ -72,9 +72,7 @@ class Files:
             counts = send.verified or send.run == self._world.run.key
             if send.proven_at is not None and counts:
                 doubted = among(ids_of(rows), refused)
-                if (
-                    not send.shown
-                ):  # it may be lost, and who is in another proven file has come by one of the two
+                if not send.shown:  # it may be lost; who is in another proven file has come by one of the two
                     doubted |= ~among(ids_of(rows), in_two)
                 yield Evidence(
                     there=distinct(rows[~among(rows, missing) & ~doubted]),

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 DAY_SECONDS = 86_400
 DAYS_A_YEAR = 365.25
-LEFTOVER_DAYS = (
-    1  # what a writer that was killed has left, half a file or one that belongs to none: none takes longer
-)
+LEFTOVER_DAYS = 1  # what a killed writer has left, half a file or one that belongs to none
 SEEN = "seen"  # in the state: what the sweep saw and when it first did, Unix seconds
 
 

@@ -28,9 +28,7 @@ from kfr.register.transport import describe, open_client
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not_run"
 CUSTOMERS: Final = "integration/customers.json"
 RESULTS: Final = "integration/results.json"
-LOADING_SECONDS: Final = (
-    900  # how long a file of three rows is awaited; the queue before it is not ours to see
-)
+LOADING_SECONDS: Final = 900  # for a file of three rows; the queue before it is not ours to see
 PAUSE_SECONDS: Final = 5
 DRAWS: Final = 5
 
