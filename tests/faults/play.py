@@ -81,6 +81,8 @@ class Play:
             for error in self.errors[self._cleared :]
         ):
             self.states = {"check_readiness": "success"}
+        if any("lear remove_ended" in error for error in self.errors[self._cleared :]):
+            self.states.pop("remove_ended", None)
         left = any(mail.subject.startswith("D-4") for mail in self.institution.simulator.mails)
         if self.asks_for_mail and left:
             self.states["send_confirmation"] = "success"  # it is in the mail server's log: marked by hand

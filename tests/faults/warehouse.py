@@ -105,7 +105,7 @@ class MemoryWarehouse:
 
     def record_removals(self, results: Sequence[tuple[str, str]]) -> None:
         self._strike("record_removals")
-        self.queue |= dict(results)
+        self.queue |= {customer: result for customer, result in results if customer in self.queue}
 
     def agreements_of(self, customer_ids: Sequence[str]) -> pa.Table:
         self.advance()

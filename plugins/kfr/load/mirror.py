@@ -135,7 +135,8 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     bytes are sent anew.
     """
     queue = RemovalQueue.read(world.state)
-    queue.revive(common(queue.gone(), ids_of(present)).tolist())
+    if told := queue.revive(common(queue.gone(), ids_of(present)).tolist()):
+        world.warehouse.record_removals(told)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()

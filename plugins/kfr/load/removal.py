@@ -89,7 +89,7 @@ def remove_ended(world: World) -> Removals:
     due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
     world.place.write_array(TOMORROW, tomorrow)
-    _enqueue(world, queue, due, tomorrow)
+    _enqueue(world, queue, due, tomorrow, asked)
     _require_few(world, due, len(ours))
     done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
@@ -263,14 +263,17 @@ def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     return np.concatenate(due)
 
 
-def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints) -> None:
+def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked: Ints) -> None:
     """Keep what is due, and nothing that is not any more: who came back, or of whom the evidence is gone.
 
     What was begun stays in any case: it may have been carried out, and the next plan has to know.
     """
     queue.forget(without(queue.of(Removal.DUE), due, tomorrow).tolist())
-    for customer in due.tolist():
-        queue.entries.setdefault(customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now))
+    for customer, is_asked in zip(due.tolist(), among(due, asked).tolist(), strict=True):
+        entry = queue.entries.setdefault(
+            customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now)
+        )
+        entry.asked |= is_asked
     queue.write()
     if due.size:
         world.say(f"Removals held back until now: {len(due)}; every file is loaded, they run.")

@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from kfr.load.staging import Place
-from kfr.relationships.packing import Ints
+from kfr.relationships.packing import Ints, text_of
 
 
 class Removal(StrEnum):
@@ -35,13 +35,15 @@ MEANINGS = {
 class Entry:
     """One removal. `day` is the Oslo day number on which the DELETE was answered, at the latest.
 
-    It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known.
+    It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known. `asked` is
+    whether the institution's own queue asked for it, so that it must be told if the removal did not work.
     """
 
     state: Removal
     run: str
     day: int = 0
     since: float = 0.0
+    asked: bool = False
 
 
 @dataclass(slots=True)
@@ -72,10 +74,17 @@ class RemovalQueue:
         """Customers that the register answered as removed, proven or not."""
         return self.of(Removal.REMOVED, Removal.GONE)
 
-    def revive(self, customers: Iterable[int]) -> None:
-        """Look-ups found customers who were answered as removed: their removal is due again."""
-        for customer in customers:
-            self.entries[int(customer)] = replace(self.entries[int(customer)], state=Removal.DUE, day=0)
+    def revive(self, customers: Iterable[int]) -> list[tuple[str, str]]:
+        """Look-ups found customers who were answered as removed: their removal is due again.
+
+        What to tell the institution's queue, which was told "removed" and would not ask again.
+        """
+        told = []
+        for customer in map(int, customers):
+            entry = replace(self.entries[customer], state=Removal.DUE, day=0)
+            self.entries[customer] = entry
+            told += [(text_of(customer), "waits")] if entry.asked else []
+        return told
 
     def gone_before(self, run: str) -> Ints:
         """Whose removal is proven and was made by another run than `run`, sorted."""

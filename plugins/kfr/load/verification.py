@@ -68,9 +68,10 @@ def verify(world: World) -> Proof:
     wrong = {s.name: s.misses for s in shown if s.misses}
     held = len(removal.outstanding(world))
     if wrong or held:
+        remedy = "remove_ended with what follows, to carry them out" if held else "this task to look again"
         raise NotEqual(
             f"The register does not equal the warehouse: misses {wrong or 'none'}, removals that wait "
-            f"{held}. Nothing is confirmed. See the report; clear this task to look again."
+            f"{held}. Nothing is confirmed. See the report; clear {remedy}."
         )
     return proof
 
@@ -154,12 +155,14 @@ def _removals(world: World) -> Stratum:
     for customer in looked_up.tolist():
         entry = queue.entries[customer]
         if customer in there:
-            entry.state = Removal.DUE
-        elif entry.day < day_number(today) or not strata.is_present(world, customer << DAY_BITS):
+            continue
+        if entry.day < day_number(today) or not strata.is_present(world, customer << DAY_BITS):
             entry.state = Removal.GONE
         else:
             pending += 1
     lease.check(world)  # looking up takes its time: another run may have written its own queue meanwhile
+    if told := queue.revive(there):
+        world.warehouse.record_removals(told)
     queue.write()
     if there:  # ours again, else no removal would be due
         back = np.sort(np.array([c << DAY_BITS for c in there], np.int64))

@@ -14,7 +14,7 @@ from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.retention import Retention
 from kfr.load.staging import StateMissing
 from kfr.relationships.customers import NOTHING
-from kfr.relationships.packing import Ints, ids_of, pack, starts_of
+from kfr.relationships.packing import Ints, ids_of, pack, starts_of, text_of
 from tests.unit.load.one_load import START, OneLoad, a_send, file_of, packed, sent
 
 KEPT = 12  # versions
@@ -123,11 +123,14 @@ def test_look_ups_settle_what_was_only_possible(began):
 
 def test_who_was_answered_as_removed_and_is_found_is_due_again(began):
     queue = RemovalQueue.read(began.world.state)
-    queue.entries = {c: Entry(state=Removal.GONE, run="one", day=1) for c in (5, 6)}
+    queue.entries = {c: Entry(state=Removal.GONE, run="one", day=1, asked=c != 7) for c in (5, 6, 7)}
     queue.write()
-    mirror.correct(began.world, mirror.read(began.world), present=packed([5], START), absent=np.array([6]))
+    asked = began.institution.warehouse.queue
+    asked |= dict.fromkeys(map(text_of, (5, 6, 7)), "removed")
+    mirror.correct(began.world, mirror.read(began.world), present=packed([5, 7], START), absent=np.array([6]))
     states = {c: e.state for c, e in RemovalQueue.read(began.world.state).entries.items()}
-    assert states == {5: Removal.DUE, 6: Removal.GONE}
+    assert states == {5: Removal.DUE, 6: Removal.GONE, 7: Removal.DUE}
+    assert asked == {text_of(5): "waits", text_of(6): "removed", text_of(7): "removed"}  # 7 had ended
     assert RemovalQueue.read(began.world.state).entries[5].day == 0  # not answered on any day, as it seems
 
 

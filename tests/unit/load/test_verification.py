@@ -347,6 +347,28 @@ def test_who_is_there_again_the_day_after_the_removal_is_ours_again_and_removed_
     assert customer not in load.registered
 
 
+def test_who_was_asked_for_and_is_there_again_is_asked_for_again(load):
+    """Who vanished is removed for the queue's sake alone, and that was told "removed"."""
+    vanished, ended, *_ = load.join(4)
+    load.load()
+    load.forget([vanished])
+    load.end([ended])
+    queue = load.institution.warehouse.queue
+    queue[text_of(vanished)] = None
+    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
+    load.finish()
+    assert queue == {text_of(vanished): "removed"}
+    load.pass_days(1)
+    for customer in (vanished, ended):
+        load.institution.simulator.plant_defect("leftover", customer)
+    with pytest.raises(NotEqual, match="clear remove_ended"):
+        verification.verify(load.world)
+    assert queue == {text_of(vanished): "waits"}
+    removal.remove_ended(load.world)
+    assert not {vanished, ended} & load.registered.keys()
+    assert queue == {text_of(vanished): "removed"}
+
+
 def test_a_run_that_lost_the_register_while_it_verified_writes_nothing(load):
     load.join(3)
     load.load()
