@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kfr.load import arrivals, removal, upload
+from kfr.load.journal import Journal
 from kfr.relationships.customers import NOTHING
 from tests.faults.institution import Institution, fast_folder
 from tests.unit.load.one_load import OneLoad
@@ -44,7 +45,7 @@ def _registered(load: OneLoad, customer: int) -> bool:
 def test_without_waiting_for_the_proof_a_customer_who_left_stays_registered(load, monkeypatch):
     customer = _leave_while_the_file_loads(load)
     monkeypatch.setattr(removal, "require_closed_sends", lambda _: None)
-    monkeypatch.setattr(removal, "_doubtful", lambda _: NOTHING)
+    monkeypatch.setattr(Journal, "doubtful", lambda *_: NOTHING)
     result = removal.remove_ended(load.world)
     assert result.removed == 1  # the register answered 404: it looked as if there was nothing to remove
     assert _registered(load, customer)
@@ -72,5 +73,6 @@ def test_without_the_second_copy_in_mind_a_file_that_loads_twice_brings_the_cust
     upload.finish(load.world, "0001", loading.proven, loading.late)
     closed = replace(load.world.journal.sends()[0], closed_because="the rule is off")
     load.world.journal.put(closed)
+    monkeypatch.setattr(Journal, "doubtful", lambda *_: NOTHING)
     assert removal.remove_ended(load.world).removed == 1
     assert _registered(load, customer)

@@ -363,10 +363,18 @@ class Year:
         return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
 
     def _unproven(self, play: Play) -> set[int]:
-        """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day."""
+        """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day.
+
+        So may a second copy of one that was found at the first look, long after it was sent.
+        """
         journal = self.institution.world(play.run).journal
         unproven = [s for s in journal.sends() if s.loads and (s.proven_at is None or not s.shown)]
         sends = [s for s in unproven if s.proven_at is None or not self._is_shown(s)]
+        sends += [
+            s
+            for s in journal.sends()
+            if s.proven_at and not s.missing_until and s.proven_at > s.counts_from + 120
+        ]
         return {customer for send in sends for customer in ids_of(journal.rows(send)).tolist()}
 
     def _is_shown(self, send: Send) -> bool:

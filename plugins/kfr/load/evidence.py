@@ -58,7 +58,14 @@ class Files:
                 pairs = zip(send.witnesses, now_shared.tolist(), strict=True)
                 witnesses = tuple(replace(witness, shared=it_is) for witness, it_is in pairs)
                 self.sends[at] = replace(send, witnesses=witnesses, shown=shown)
-                self._world.journal.put(self.sends[at])
+                self._note(self.sends[at])
+
+    def _note(self, send: Send) -> None:
+        """Write what is shown by a send; the rest of its entry may have changed (a person closes it at any time)."""
+        journal = self._world.journal
+        for now in journal.of_file(send.file):
+            if now.attempt == send.attempt and now.loads:
+                journal.put(replace(now, witnesses=send.witnesses, shown=send.shown))
 
     def evidence(self) -> Iterator[Evidence]:
         """What each send says, the better known later."""

@@ -23,6 +23,7 @@ DELIVERED = "delivered"  # folder: who was in what was sent, for the delivery lo
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
 
+FIRST_LOOK_SECONDS = 120.0  # so late a first look that found the file counts for the time that it took
 DOUBT_SECONDS = 12 * 3600.0  # a file that was sent just before midnight, too, is given some hours
 
 
@@ -120,6 +121,9 @@ def schedule(sends: Iterable[Send], rows_per_second: float) -> dict[str, Schedul
         settled = max(settled, send.counts_from) + SETTLING_FACTOR * seconds
         if send.proven_at is not None:  # it is there, and a second copy of it may be next
             settled = max(settled, send.proven_at + (SETTLING_FACTOR - 1) * seconds)
+            took = send.proven_at - send.counts_from  # after longer, `is_doubtful` says who waits
+            if took <= SETTLING_FACTOR * seconds + FIRST_LOOK_SECONDS:
+                settled = max(settled, send.counts_from + SETTLING_FACTOR * took)
             if send.attempt == last[send.file]:
                 late = max(late, send.proven_at)
         if send.missing_until is not None:
@@ -149,9 +153,14 @@ def is_doubtful(send: Send, now: float) -> bool:
     """Whether nothing shows that a send has loaded, and it is too early to say that nothing of it will come.
 
     The time for it may have passed, but the register may have stood still: so the rest of the day, and half a day.
+    The same of a second copy of one that was found at the first look: it may take as long as the first one has.
     """
-    if (send.proven_at is not None and send.shown) or not send.loads:
+    if not send.loads:
         return False
+    if send.proven_at is not None and send.shown:
+        took = send.proven_at - send.counts_from
+        if send.missing_until is not None or now >= send.counts_from + SETTLING_FACTOR * took:
+            return False
     return send.day == oslo_date(datetime.fromtimestamp(now, UTC)) or now < send.counts_from + DOUBT_SECONDS
 
 
@@ -198,6 +207,15 @@ class Journal:
 
     def rows(self, send: Send) -> Ints:
         return self._state.read_array(f"rows/{send.file[:40]}")
+
+    def doubtful(self, now: float) -> Ints:
+        """Rows that may come yet, of files that nothing shows to be loaded (`is_doubtful`); of archived ones, too."""
+        rows = [self.rows(send) for send in self.sends() if is_doubtful(send, now)]
+        first = f"{DELIVERED}/{oslo_date(datetime.fromtimestamp(now - DOUBT_SECONDS, UTC)).isoformat()}"
+        for name, send in self._delivered(name for name in self._state.names(DELIVERED) if name >= first):
+            if send and is_doubtful(send, now):
+                rows.append(self._state.read_array(name))
+        return union(*rows)
 
     def missing(self, file: str) -> Ints:
         """The rows of a file, proven as a whole, that look-ups did not find; packed."""
@@ -291,11 +309,14 @@ class Journal:
 
     def archived(self) -> Iterator[tuple[str, Send | None, Ints]]:
         """The delivery log: the name (it begins with the day), the send if it was one, and its packed rows."""
-        for name in self._state.names(DELIVERED):
+        for name, send in self._delivered(self._state.names(DELIVERED)):
+            yield name.removeprefix(f"{DELIVERED}/"), send, self._state.read_array(name)
+
+    def _delivered(self, names: Iterable[str]) -> Iterator[tuple[str, Send | None]]:
+        for name in names:
             fact = f"history/{name.removeprefix(f'{DELIVERED}/')}"
             of_file = "-singles-" not in name and "-removals-" not in name and self._state.exists(fact)
-            send = _send(self._state.read_json(fact)) if of_file else None
-            yield name.removeprefix(f"{DELIVERED}/"), send, self._state.read_array(name)
+            yield name, _send(self._state.read_json(fact)) if of_file else None
 
     def rows_sent_on(self, day: date) -> int:
         """Rows that left on an Oslo day, over files, singles and re-sends, as the notice counts them."""

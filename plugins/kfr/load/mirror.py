@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kfr.load import refusals
 from kfr.load.evidence import Files
 from kfr.load.journal import Single, StartChange, is_doubtful, is_open, schedule
 from kfr.load.lease import LeaseLost
@@ -89,7 +90,9 @@ def record(world: World) -> Mirror:
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
     undated = common(files.with_two_starts(), ids_of(proven))
-    changes = [journal.start_changes(run) for run in journal.runs_with("starts")]
+    last = {send.run: send.counts_from for send in sorted(files.sends, key=lambda s: s.counts_from)}
+    runs = sorted(journal.runs_with("starts"), key=lambda run: last.get(run, now))  # the latest start counts
+    changes = [journal.start_changes(run) for run in runs]
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
@@ -103,6 +106,7 @@ def record(world: World) -> Mirror:
         if not is_doubtful(send, now):  # `removal` looks for those
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
     _close_other_runs(world, queue)
+    refusals.merge(world.state)
     return after
 
 
@@ -132,11 +136,11 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     """Let the mirror follow look-ups: `present` (packed) is there, `absent` (customers) is not.
 
     What proved an absent customer to be there proves nothing any more: the entry is archived, so that the same
-    bytes are sent anew.
+    bytes are sent anew. Who is in a file of which rows may come yet stays possible.
     """
     queue = RemovalQueue.read(world.state)
-    if told := queue.revive(common(queue.gone(), ids_of(present)).tolist()):
-        world.warehouse.record_removals(told)
+    if asked_again := queue.revive(common(queue.gone(), ids_of(present)).tolist()):
+        world.warehouse.record_removals(asked_again)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()
@@ -144,7 +148,9 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     kept = kept_starts(world)
     if kept.size and (told := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
         world.state.write_array(KEPT_STARTS, kept[~told])  # the register has the filed start after all
-    return _move(world, held, *corrected(held, present=present, absent=absent))
+    proven, possible = corrected(held, present=present, absent=absent)
+    coming = world.journal.doubtful(world.now) if absent.size else NOTHING
+    return _move(world, held, proven, put(possible, coming[among(ids_of(coming), absent)]))
 
 
 def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]:

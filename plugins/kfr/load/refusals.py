@@ -11,25 +11,42 @@ import numpy as np
 from kfr.clock import oslo_today
 from kfr.load.staging import Place
 from kfr.load.world import World
-from kfr.relationships.customers import among, distinct
+from kfr.relationships.customers import among, common, distinct, without
 from kfr.relationships.packing import Ints, day_number
 
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
+BY_FILE = (
+    "refused_by"  # folder: the same of each file since, with day 0 for what was taken; two files end at once
+)
 RETRY_DAYS = 7
 
 
 def read(state: Place) -> Ints:
-    return state.read_array(NAME) if state.exists(NAME) else np.empty((0, 2), np.int64)
+    known = _merged(state)
+    for name in state.names(BY_FILE):
+        shown = state.read_array(name)
+        known = np.concatenate([known[~among(known[:, 0], distinct(shown[:, 0]))], shown[shown[:, 1] > 0]])
+    return known
 
 
-def record(world: World, rows: Ints, refused: Ints) -> None:
-    """Keep what the register refused of `rows` (packed), and forget what it took."""
-    before = read(world.state)
-    others = before[~among(before[:, 0], distinct(rows))]
+def record(world: World, label: str, rows: Ints, refused: Ints) -> None:
+    """Keep what the register refused of a file's `rows` (packed), and what it took of those refused before."""
+    known = distinct(_merged(world.state)[:, 0])
+    taken = without(common(known, distinct(rows)), distinct(refused))
     today = np.full(len(refused), day_number(oslo_today(world.clock)))
-    after = np.concatenate([others, np.column_stack([refused, today])])
-    if not np.array_equal(before, after):
-        world.state.write_array(NAME, after)
+    shown = np.concatenate(
+        [np.column_stack([refused, today]), np.column_stack([taken, np.zeros_like(taken)])]
+    )
+    if len(shown):
+        world.state.write_array(f"{BY_FILE}/{world.run.key}-{label}", shown)
+
+
+def merge(state: Place) -> None:
+    """Make one list of what the files have shown; for whoever holds the register, when no file is under way."""
+    if names := state.names(BY_FILE):
+        state.write_array(NAME, read(state))
+        for name in names:
+            state.delete(name)
 
 
 def split(world: World, adds: Ints) -> tuple[Ints, Ints]:
@@ -43,5 +60,10 @@ def split(world: World, adds: Ints) -> tuple[Ints, Ints]:
 def forget(state: Place) -> int:
     """Let the next load send them all again; how many there were."""
     known = len(read(state))
-    state.delete(NAME)
+    for name in [NAME, *state.names(BY_FILE)]:
+        state.delete(name)
     return known
+
+
+def _merged(state: Place) -> Ints:
+    return state.read_array(NAME) if state.exists(NAME) else np.empty((0, 2), np.int64)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from kfr.clock import OSLO, oslo_date, oslo_today
 from kfr.load import extract, lease, mirror, planning
 from kfr.load.ingestion import record_proof
-from kfr.load.journal import Witness, is_doubtful, schedule
+from kfr.load.journal import Witness, schedule
 from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
@@ -85,7 +85,8 @@ def remove_ended(world: World) -> Removals:
     said = _read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
     may_be_due = _may_be_due(said, ours, asked)
-    tomorrow = common(may_be_due, _doubtful(world))
+    # None of a file that nothing shows to be loaded; a row of it that comes late would bring them back.
+    tomorrow = common(may_be_due, ids_of(world.journal.doubtful(world.now)))
     due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
     world.place.write_array(TOMORROW, tomorrow)
@@ -243,16 +244,6 @@ def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
     return without(common(union(said.ended, gone), ours), said.tainted)
 
 
-def _doubtful(world: World) -> Ints:
-    """Customers of a file that nothing shows to be loaded: none is removed today, nor within half a day.
-
-    Those who were only filed again with another start, too: a row that loads late brings them back.
-    """
-    journal, now = world.journal, world.now
-    unproven = [send for send in journal.sends() if is_doubtful(send, now)]
-    return union(*(ids_of(journal.rows(send)) for send in unproven))
-
-
 def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     """Those of whom the warehouse, asked again just before, still says that they have ended."""
     due = [NOTHING]
@@ -266,10 +257,12 @@ def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
 def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked: Ints) -> None:
     """Keep what is due, and nothing that is not any more: who came back, or of whom the evidence is gone.
 
-    What was begun stays in any case: it may have been carried out, and the next plan has to know.
+    What was begun stays in any case: it may have been carried out, and the next plan has to know. Who has to wait for
+    `tomorrow` is kept as well: a load of an interval asks for nobody else of whom nothing has changed since.
     """
-    queue.forget(without(queue.of(Removal.DUE), due, tomorrow).tolist())
-    for customer, is_asked in zip(due.tolist(), among(due, asked).tolist(), strict=True):
+    found = union(due, tomorrow)
+    queue.forget(without(queue.of(Removal.DUE), found).tolist())
+    for customer, is_asked in zip(found.tolist(), among(found, asked).tolist(), strict=True):
         entry = queue.entries.setdefault(
             customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now)
         )

@@ -24,9 +24,9 @@ NAME = "changed starts"
 def verify(world: World, removed: Ints) -> Stratum:
     """Look a sample of the changed starts up; all of them, if one was not taken."""
     entries = world.journal.start_changes(world.run.key)
+    looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, without=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
     before = dict(zip(entries[:, 0].tolist(), entries[:, 1].tolist(), strict=True))
-    looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME)
     kept = strata.patiently(world, looked_up.tolist(), lambda row: not _is_taken(world, row, before[row]))
     if kept and len(looked_up) < len(entries):
         looked_up = np.sort(entries[:, 0])

@@ -13,6 +13,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
+from kfr.relationships.customers import NOTHING, among, distinct
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
@@ -41,10 +42,20 @@ class Stratum:
         return math.ceil(self.rows * float(share))
 
 
-def sample(world: World, rows: Ints, name: str) -> Ints:
-    """The rows of a stratum that are looked up; a retry draws the same ones."""
+def sample(world: World, rows: Ints, name: str, *, without: Ints = NOTHING) -> Ints:
+    """The rows of a stratum that are looked up; a retry draws the same ones.
+
+    :param without: customers who are not looked up (they are removed by now). In the place of each stands the next
+        one, so that whoever was drawn before stays drawn.
+    """
     seed = world.staging.fingerprint(rows.tobytes(), name.encode())
-    return rows[draw(len(rows), world.settings.sample_size, seed)]
+    drawn = draw(len(rows), world.settings.sample_size, seed)
+    left = np.flatnonzero(~among(ids_of(rows), distinct(without)))
+    return (
+        rows[distinct(left[np.minimum(np.searchsorted(left, drawn), len(left) - 1)])]
+        if left.size
+        else NOTHING
+    )
 
 
 def patiently(world: World, rows: list[int], is_wrong: Callable[[int], bool]) -> list[int]:
@@ -81,9 +92,10 @@ def check_unverified(world: World) -> None:
     unverified = {s.file: s for s in journal.sends() if s.proven_at is not None and not s.verified}
     for file, send in unverified.items():
         changed = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
-        known = np.concatenate([RemovalQueue.read(world.state).gone(), *map(ids_of, changed)])
-        rows = mirror.take(np.sort(journal.rows(send)), np.concatenate([known, journal.missing(file)]))
-        looked_up = sample(world, rows, send.label).tolist()
+        missing_by_now = ids_of(journal.missing(file))
+        known = np.concatenate([RemovalQueue.read(world.state).gone(), missing_by_now, *map(ids_of, changed)])
+        rows = np.sort(journal.rows(send))
+        looked_up = sample(world, rows, send.label, without=known).tolist()
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
         lease.check(world)  # looking up takes its time: another run may have changed what is there
         if wrong:

@@ -122,7 +122,7 @@ def finish(world: World, label: str, proven: Mapping[str, Seen], late: Sequence[
         refused=len(refused),
         status=Status.WAITED_OUT if Status.WAITED_OUT in statuses.values() else Status.PROVEN,
     )
-    refusals.record(world, rows, refused)
+    refusals.record(world, label, rows, refused)
     world.place.write_array(f"refused/{label}", refused)
     rejects.keep(world, f"file-{label}", [_reject(row) for row in refused.tolist()])
     world.place.write_json(f"results/{label}.json", asdict(result))
@@ -264,7 +264,15 @@ def _is_refused(world: World, piece: Piece) -> bool:
 
 
 def _status(world: World, piece: Piece) -> Status:
-    sends = [s for s in world.journal.of_file(piece.fingerprint) if s.loads]
+    """Where a piece stands.
+
+    What another run sent without a witness says nothing of it: a start that it filed may have been filed anew since.
+    """
+    sends = [
+        s
+        for s in world.journal.of_file(piece.fingerprint)
+        if s.loads and (s.witnesses or s.run == world.run.key)
+    ]
     return status(
         sends,
         schedule(world.journal.sends(), world.settings.rows_per_second),

@@ -85,21 +85,22 @@ def from_json(value: dict[str, Any]) -> Proof:
 
 
 def _file(world: World, label: str, removed: Ints) -> Stratum:
-    rows, name = _rows_of(world, label, removed), f"file {label}"
-    looked_up = strata.sample(world, rows, label)
+    added, name, repair = _added(world, label), f"file {label}", f"repair-{label}"
+    rows, looked_up = mirror.take(added, removed), strata.sample(world, added, label, without=removed)
     misses = strata.missing(world, rows, looked_up)
-    if not misses:
-        if _is_open(world, repair := f"repair-{label}"):  # it was late, and may have come meanwhile
-            _load(world, repair)
+    if misses or world.place.exists(f"counted/{label}"):  # a miss that an earlier try has found stays one
+        world.say(
+            f"File {label}: {len(misses)} of {len(looked_up):,} sampled rows are wrong; counting all {len(rows):,}."
+        )
+        wrong = _count_fully(world, label, rows)
+        _keep_out_of_the_mirror(world, label, wrong)
+        mirror.record(world)  # who is held to be there is no witness of the repair
+        _repair(world, label, wrong)
+        world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
+    elif world.place.exists(f"files/{repair}"):  # whom an earlier try has repaired is looked up again
+        wrong = mirror.take(world.place.read_array(f"files/{repair}"), removed)
+    else:
         return Stratum(name=name, rows=len(rows), sampled=len(looked_up), misses=0)
-    world.say(
-        f"File {label}: {len(misses)} of {len(looked_up):,} sampled rows are wrong; counting all {len(rows):,}."
-    )
-    wrong = _count_fully(world, label, rows)
-    _keep_out_of_the_mirror(world, label, wrong)
-    mirror.record(world)  # who is held to be there is no witness of the repair
-    _repair(world, label, wrong)
-    world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
     still = strata.missing(world, rows, np.union1d(looked_up, wrong))
     other_start = [row for row in still if strata.is_present(world, row)]
     for file in (label, f"repair-{label}"):
@@ -125,8 +126,9 @@ def _files(world: World, labels: list[str]) -> set[str]:
 
 def _singles(world: World, removed: Ints) -> Stratum:
     singles = world.journal.singles(world.run.key)
-    rows = mirror.take(np.sort(singles[singles[:, 1] != Single.INTENDED, 0]), removed)
-    looked_up = strata.sample(world, rows, "singles")
+    uncalled = np.concatenate([removed, ids_of(singles[singles[:, 1] == Single.INTENDED, 0])])
+    rows = mirror.take(np.sort(singles[:, 0]), uncalled)
+    looked_up = strata.sample(world, np.sort(singles[:, 0]), "singles", without=uncalled)
     misses = strata.missing(world, rows, looked_up)
     lease.check(world)
     if not misses and len(singles):
@@ -161,8 +163,8 @@ def _removals(world: World) -> Stratum:
         else:
             pending += 1
     lease.check(world)  # looking up takes its time: another run may have written its own queue meanwhile
-    if told := queue.revive(there):
-        world.warehouse.record_removals(told)
+    if asked_again := queue.revive(there):
+        world.warehouse.record_removals(asked_again)
     queue.write()
     if there:  # ours again, else no removal would be due
         back = np.sort(np.array([c << DAY_BITS for c in there], np.int64))
@@ -172,42 +174,43 @@ def _removals(world: World) -> Stratum:
     )
 
 
-def _rows_of(world: World, label: str, removed: Ints) -> Ints:
-    """The additions of a file that should be there: without what was refused, removed, or only changed."""
+def _added(world: World, label: str) -> Ints:
+    """The additions of a file: without what was refused, or only changed."""
     rows = world.place.read_array(f"files/{label}")
     refused = world.place.read_array(f"refused/{label}")
     changed = world.journal.start_changes(world.run.key)[:, 0]
-    return mirror.take(rows, np.concatenate([ids_of(refused), removed, ids_of(changed)]))
+    return mirror.take(rows, np.concatenate([ids_of(refused), ids_of(changed)]))
 
 
 def _count_fully(world: World, label: str, rows: Ints) -> Ints:
-    """Look every row of a file up; the wrong ones. Goes on from its checkpoint after a crash."""
-    name = f"counted/{label}"
+    """Look every row of a file up; the wrong ones. After a crash it goes on, if the rows are the same."""
+    name, seal = f"counted/{label}", int(world.staging.fingerprint(rows.tobytes())[:15], 16)
     done, wrong = 0, NOTHING
     if world.place.exists(name):
-        done, wrong = int((stored := world.place.read_array(name))[0]), stored[1:]
+        stored = world.place.read_array(name)
+        if stored[0] == seal:
+            done, wrong = int(stored[1]), stored[2:]
+    else:  # from now on a miss is known
+        world.place.write_array(name, np.array([seal, 0], np.int64))
     while done < len(rows):
         part = rows[done : done + COUNTED_AT_ONCE]
         wrong = np.concatenate(
             [wrong, [row for row in part.tolist() if not strata.is_right(world, row)]]
         ).astype(np.int64)
         done += len(part)
-        world.place.write_array(name, np.concatenate([[done], wrong]).astype(np.int64))
+        world.place.write_array(name, np.concatenate([[seal, done], wrong]).astype(np.int64))
     return wrong
 
 
 def _repair(world: World, label: str, wrong: Ints) -> None:
     """Send what is missing as a file of its own and wait for it, as for any file."""
+    if not wrong.size:  # it has come meanwhile
+        return
     lease.check(world)
     repair = f"repair-{label}"
     world.place.delete(f"results/{repair}.json")  # of an earlier one
     world.place.write_array(f"files/{repair}", wrong)
     _load(world, repair)
-
-
-def _is_open(world: World, repair: str) -> bool:
-    """Whether a repair was begun and its end is not known."""
-    return world.place.exists(f"files/{repair}") and not world.place.exists(f"results/{repair}.json")
 
 
 def _load(world: World, repair: str) -> None:

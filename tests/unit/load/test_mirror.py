@@ -118,6 +118,10 @@ def test_look_ups_settle_what_was_only_possible(began):
     sent(began, [5, 6], witnesses=(Witness(customer_id=5),))
     held = mirror.record(began.world)
     mirror.correct(began.world, held, present=packed([5], START), absent=np.array([6]))
+    assert (began.proven, began.possible) == ([5], [6])  # the file may come yet
+    began.world.journal.archive(began.sends[0])
+    began.pass_days(1)
+    mirror.correct(began.world, mirror.read(began.world), present=NOTHING, absent=np.array([6]))
     assert (began.proven, began.possible) == ([5], [])
 
 

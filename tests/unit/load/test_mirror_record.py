@@ -112,7 +112,7 @@ def test_a_file_does_not_take_back_a_start_that_came_after_it(began):
 def test_whom_the_register_refused_is_not_proven_by_a_file_that_got_no_answer(began):
     """The file was refused with them: the others came by another one, and so did its witnesses."""
     sent(began, [5, 6, 7], proven_at=1.0, outcome=Outcome.UNKNOWN)
-    refusals.record(began.world, packed([5, 6], START), packed([6], START))
+    refusals.record(began.world, "0001", packed([5, 6], START), packed([6], START))
     sent(began, [7], outcome=Outcome.REFUSED)  # alone, and the worker died before its file was finished
     mirror.record(began.world)
     assert (began.proven, began.possible) == ([5], [6, 7])

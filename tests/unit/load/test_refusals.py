@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from kfr.load import lease, refusals
 from kfr.load.planning import Plan
-from tests.unit.load.one_load import OneLoad
+from kfr.relationships.customers import NOTHING
+from tests.unit.load.one_load import START, OneLoad, packed
 
 
 @pytest.fixture
@@ -52,6 +54,21 @@ def test_whom_the_register_takes_after_all_is_forgotten(load, refused):
     again.send(plan.labels[0])
     assert refused in again.registered
     assert refusals.read(again.world.state).size == 0
+
+
+def test_files_that_end_at_once_keep_each_other_s_refused_rows_and_a_cleared_task_changes_nothing(began):
+    one, taken, other = packed([5, 6, 7], START)[:, None]
+    refusals.record(began.world, "0001", NOTHING, taken)
+    refusals.merge(began.world.state)
+    for _ in range(2):
+        refusals.record(began.world, "0002", np.concatenate([one, taken]), one)
+        refusals.record(began.world, "0003", other, other)
+    assert sorted(refusals.read(began.world.state)[:, 0]) == [*one, *other]
+    refusals.merge(began.world.state)
+    refusals.record(began.world, "0002", np.concatenate([one, taken]), one)
+    assert sorted(refusals.read(began.world.state)[:, 0]) == [*one, *other]
+    assert refusals.forget(began.world.state) == 2
+    assert refusals.read(began.world.state).size == 0
 
 
 def test_another_start_in_the_warehouse_is_sent_at_once(load, refused):

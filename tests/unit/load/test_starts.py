@@ -184,3 +184,14 @@ def test_a_start_that_the_register_kept_is_known_again(folder):
     load.close_additions()
     load.finish()
     assert proven_start(load, customer) == before
+
+
+def test_of_two_starts_of_one_day_the_later_one_is_known_whatever_the_runs_are_called(folder):
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    for days, run in ((-50, "scheduled__1"), (20, "manual__2"), (-20, "manual__3")):  # and back to the first
+        load.institution.clock.advance(3600)
+        load = load.with_run(dag_id="kfr_periodic_load", run_id=run)
+        start = correct_start(load, customer, days)
+        load.run_through()
+        assert load.registered[customer] == start == proven_start(load, customer)

@@ -1,0 +1,75 @@
+"""What a file's proof has found missing is not forgotten by a worker that dies: whoever goes on looks at all of it."""
+
+import pytest
+
+from kfr.load import removal, verification
+from kfr.load.upload import NotLoaded
+from kfr.load.verification import NotEqual
+from kfr.relationships.packing import ids_of
+from tests.faults.fuse import Crash, Trap
+from tests.faults.institution import Institution
+from tests.simulator import FaultKind, Switches
+from tests.unit.load.one_load import OneLoad
+
+
+def loaded(folder, seed: int, customers: int, **more) -> OneLoad:
+    load = OneLoad(Institution(folder, seed=seed, **more))
+    load.join(customers)
+    load.load()
+    removal.remove_ended(load.world)
+    return load
+
+
+def dies(load: OneLoad, when: str, point: str) -> None:
+    """The proof of the load, in a worker that dies."""
+    load.institution.fuse.add(Trap(kind="crash", nth=1, when=when, point=point))
+    with pytest.raises(Crash):
+        verification.verify(load.world)
+    load.institution.fuse.disarm()
+    load.institution.fuse.replace()
+
+
+def is_proven(load: OneLoad) -> bool:
+    try:
+        verification.verify(load.world)
+    except (NotEqual, NotLoaded):
+        return False
+    return True
+
+
+def missing(load: OneLoad, *, without: list[int] = ()) -> set[int]:
+    filed = ids_of(load.world.place.read_array("files/0001")).tolist()
+    return set(filed) - set(without) - load.registered.keys()
+
+
+@pytest.mark.parametrize(
+    "seed", [6, 9]
+)  # the sample, and every witness of the repair, are in what was loaded of it
+def test_a_repair_of_which_a_part_is_lost_is_seen_also_by_a_worker_that_did_not_send_it(folder, seed):
+    load = loaded(folder, seed, 200, sample_size=20, switches=Switches(row_order="shuffled"))
+    for customer in sorted(load.registered)[::3]:
+        load.institution.simulator.plant_defect("missing", customer)
+    load.fault(FaultKind.FILE_PARTLY_LOADED, share=0.985)
+    dies(load, "after", "register_file")
+    load.institution.clock.advance(600)
+    assert not is_proven(load)
+    assert len(missing(load)) == 2
+    assert not missing(load) & set(load.proven)
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 7]
+)  # in one the sample would pass if it were drawn anew, in one the count
+def test_a_count_is_of_the_rows_that_it_counts_and_a_miss_stays_one_when_customers_are_removed_meanwhile(
+    folder, seed, monkeypatch
+):
+    monkeypatch.setattr(verification, "COUNTED_AT_ONCE", 20)
+    load = loaded(folder, seed, 100, sample_size=10)
+    rows = ids_of(load.world.place.read_array("files/0001")).tolist()
+    for customer in rows[20:24] + rows[60::5]:
+        load.institution.simulator.plant_defect("missing", customer)
+    dies(load, "after", "write run counted")
+    load.end(rows[:4])
+    removal.remove_ended(load.world)
+    assert is_proven(load)
+    assert not missing(load, without=rows[:4])
