@@ -70,7 +70,9 @@ def _parse() -> argparse.Namespace:
         "--identifiers", action="store_true", help="write the rows themselves as CSV: identity numbers!"
     )
     rejects.add_argument(
-        "--retry", action="store_true", help="let the next load send the register's refusals again"
+        "--retry",
+        action="store_true",
+        help="let the next load send whom the register refused, of any run, before seven days are over",
     )
     asking = commands.add_parser(
         "ask",
@@ -80,7 +82,9 @@ def _parse() -> argparse.Namespace:
         "--reason", help="why it is asked; kept with who asks, and when. Without it: the list"
     )
     rotate = commands.add_parser(
-        "rotate-key", help="seal everything under the connection's new key; the old one on standard input"
+        "rotate-key",
+        help="seal everything under the connection's new key; the old one on standard input",
+        description="Seal everything under the connection's new key. The old one, base64, on standard input.",
     )
     report = commands.add_parser("report", help="list the kept reports, or write one with its signature")
     report.add_argument("--run", help="its key, as the list has it")
@@ -104,7 +108,10 @@ def list_sends(settings: "Settings", staging: "Staging") -> None:
     from kfr.load.journal import Journal
 
     now = SystemClock().now().timestamp()
-    for send, plan in Journal(staging.state).open_sends(settings.rows_per_second, now):
+    open_ = Journal(staging.state).open_sends(settings.rows_per_second, now)
+    if not open_:
+        print("No file may still be loading.")  # noqa: T201
+    for send, plan in open_:
         settles = datetime.fromtimestamp(plan.settled_at, OSLO).isoformat(timespec="seconds")
         proven = "proven" if send.proven_at else "not proven"
         file = f"file {send.label} of {send.run}, try {send.attempt}, {send.rows:,} rows"
@@ -114,13 +121,22 @@ def list_sends(settings: "Settings", staging: "Staging") -> None:
 
 def close_send(staging: "Staging", name: str, reason: str) -> None:
     """Close a send by a person's word; its customers are possible, not proven, from then on."""
+    import getpass
+
     from kfr.load.journal import Journal
 
+    if re.search(r"\d{9}", reason):
+        raise SystemExit("The reason is kept in clear with the send: no identity numbers in it.")
     journal = Journal(staging.state)
     found = [send for send in journal.sends() if send.name == name]
     if not found:
         raise SystemExit(f"There is no send {name}. `python -m kfr sends` lists them.")
-    journal.put(replace(found[0], closed_because=reason))
+    (send,) = found
+    if send.proven_at is not None or send.closed_because is not None:
+        how = f"closed: {send.closed_because}" if send.closed_because else "proven, so it closes by itself"
+        raise SystemExit(f"The send {name} is {how}. Nothing was changed.")
+    now = SystemClock().now().isoformat(timespec="seconds")
+    journal.put(replace(send, closed_because=f"{reason} ({getpass.getuser()}, {now})"))
     print(f"Closed {name}.")  # noqa: T201
 
 
@@ -155,6 +171,8 @@ def show_rejects(staging: "Staging", run: str | None, *, identifiers: bool) -> N
 
     kept = [found for found in rejects.read(staging) if run in (None, found.run)]
     if not identifiers:
+        if not kept:
+            print("No refused row is kept.")  # noqa: T201
         for found in kept:
             counts = Counter(row["reason"] for row in found.rows)
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))

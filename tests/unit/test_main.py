@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,24 @@ def test_open_sends_are_listed_with_what_bits_needs_to_know(journal: Journal, mo
 def test_a_send_is_closed_by_a_person_with_a_reason_that_is_kept(journal: Journal, monkeypatch, capsys: Any):
     name = next(s.name for s in journal.sends() if s.closed_because is None)
     call(monkeypatch, "close-send", "--send", name, "--reason", "Bits, case 1234: never loaded")
-    assert {s.closed_because for s in journal.sends()} == {"Bits", "Bits, case 1234: never loaded"}
+    (kept,) = {s.closed_because for s in journal.sends()} - {"Bits"}
+    assert re.fullmatch(r"Bits, case 1234: never loaded \(\w+, \d{4}-\d\d-\d\dT.+\)", kept)
     call(monkeypatch, "sends")
-    assert capsys.readouterr().out == f"Closed {name}.\n"
+    assert capsys.readouterr().out == f"Closed {name}.\nNo file may still be loading.\n"
+    with pytest.raises(SystemExit, match="is closed: Bits, case 1234"):
+        call(monkeypatch, "close-send", "--send", name, "--reason", "again")
+
+
+def test_a_send_that_is_proven_needs_nobody_to_close_it_and_no_reason_has_an_identity_number(
+    journal, monkeypatch
+):
+    send = next(s for s in journal.sends() if s.closed_because is None)
+    with pytest.raises(SystemExit, match="no identity numbers in it"):
+        call(monkeypatch, "close-send", "--send", send.name, "--reason", f"never loaded: {CUSTOMER}")
+    journal.put(proven := replace(send, proven_at=1.0))
+    with pytest.raises(SystemExit, match="is proven, so it closes by itself"):
+        call(monkeypatch, "close-send", "--send", send.name, "--reason", "x")
+    assert proven in journal.sends()
 
 
 def test_a_send_that_is_not_there_is_not_closed(journal: Journal, monkeypatch):
