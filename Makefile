@@ -8,6 +8,7 @@
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
 #   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
+#   make bites                           bugs put in by hand, one after another: do the fault runs find them?
 #   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
 #   make fuzz [SECONDS=…] [TARGETS=…]    what comes from outside, made as hostile as can be, a minute for each of nine targets
 #   make audit                           known vulnerabilities of what requirements.lock names, as osv.dev has them
@@ -43,7 +44,7 @@ PEERS := .bench/peers
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults year kills leaks mutants fuzz audit ui ui-stop browser walk check-sql lock clean
+.PHONY: help setup demo test lint bench faults year kills leaks bites mutants fuzz audit ui ui-stop browser walk check-sql lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -82,6 +83,9 @@ browser: setup
 
 walk: setup
 	@KFR_LONG=1 $(RUN) -m pytest tests/system/test_onboarding.py $(TEST_ARGS)
+
+bites: setup
+	@$(RUN) -m tests.faults.bites
 
 # mutmut looks for a package in src/, so it gets a copy that has it there. It says which mutants no test has seen.
 mutants: setup

@@ -10,7 +10,9 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tests.faults.campaign import Tally, play_all
 from tests.faults.scenario import play_seed
@@ -33,27 +35,32 @@ def main() -> int:
     commit = _commit()
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{commit}.jsonl"
-    done = (
-        set() if commit.endswith("dirty") else _seeds(file)
-    )  # a commit says what was played, a change does not
-    seeds = [seed for seed in range(options.from_seed, options.from_seed + options.runs) if seed not in done]
+    wanted = range(options.from_seed, options.from_seed + options.runs)
+    # A commit says what was played, a change does not.
+    done = {} if commit.endswith("dirty") else {s: fact for s, fact in _played(file).items() if s in wanted}
+    seeds = [seed for seed in wanted if seed not in done]
     began, tally = time.monotonic(), Tally()
-    if len(seeds) < options.runs:
+    for fact in done.values():
+        tally.add(fact)
+        if fact["problems"]:
+            _tell(fact, commit)
+    if done:
         print(
-            f"{options.runs - len(seeds)} of the seeds have been played on {commit}: going on with the others"
+            f"{len(done):,} of the seeds have been played on {commit}, {tally.broken} broken: going on with the others"
         )
     spoken = began
     with file.open("a") as lines:
+        if done:
+            lines.write("\n")  # one that was stopped may have left half a line
         for fact in play_all(seeds, options.processes):
             lines.write(json.dumps(fact) + "\n")
             lines.flush()
             tally.add(fact)
             if fact["problems"]:
-                print(f"seed {fact['seed']} on {commit}: {'; '.join(fact['problems'])}", flush=True)
-                print(f"  make faults SEED={fact['seed']} VERBOSE=1", flush=True)
+                _tell(fact, commit)
             if time.monotonic() - spoken > REPORTED_EVERY:
                 spoken = time.monotonic()
-                print(f"{tally.runs:,} of {len(seeds):,} runs, {tally.broken} broken", flush=True)
+                print(f"{tally.runs:,} of {options.runs:,} runs, {tally.broken} broken", flush=True)
     print(tally.report(commit, time.monotonic() - began))
     return 1 if tally.broken else 0
 
@@ -66,8 +73,18 @@ def replay(seed: int) -> int:
     return 1 if result.problems else 0
 
 
-def _seeds(file: Path) -> set[int]:
-    return {json.loads(line)["seed"] for line in file.read_text().splitlines()} if file.exists() else set()
+def _tell(fact: dict[str, Any], commit: str) -> None:
+    print(f"seed {fact['seed']} on {commit}: {'; '.join(fact['problems'])}", flush=True)
+    print(f"  make faults SEED={fact['seed']} VERBOSE=1", flush=True)
+
+
+def _played(file: Path) -> dict[int, dict[str, Any]]:
+    """What came of each seed; a line that was cut when it was stopped is played again."""
+    facts = []
+    for line in file.read_text().split("\n") if file.exists() else []:
+        with suppress(json.JSONDecodeError):
+            facts.append(json.loads(line))
+    return {fact["seed"]: fact for fact in facts}
 
 
 def _commit() -> str:

@@ -1,4 +1,4 @@
-"""Hand-made bugs of the package, each of which the fault runs must find: `python -m tests.faults.bites`.
+"""Hand-made bugs of the package, each of which the fault runs must find: `make bites`.
 
 Each is what a tired person might write. A run that ends with a broken promise, or that cannot be played, has found it.
 Some are second defences, which nothing gets to as long as the first one holds: for these the register is made worse
@@ -250,13 +250,16 @@ def seeds_until_found(bug: str, most: int = MOST_SEEDS, first: int = 1) -> tuple
 
 
 def main() -> int:
+    print("   seeds  bug: what the fault runs say of it", flush=True)
     missed = 0
     for bug in BUGS:
         found = seeds_until_found(bug)
         missed += found is None
         print(
-            f"{found[0] if found else 'not found':>9}  {bug}: {found[1] if found else ''}"[:200], flush=True
+            f"{found[0] if found else 'none':>8}  {bug}: {found[1] if found else 'NOT FOUND'}"[:200],
+            flush=True,
         )
+    print(f"{len(BUGS) - missed} of {len(BUGS)} found, within {MOST_SEEDS} seeds each.")
     return 1 if missed else 0
 
 

@@ -1,10 +1,12 @@
 """Whole loads under random faults: a part of what `make faults` plays, in every test run."""
 
+import json
 import os
 
 import pytest
 
-from tests.faults.campaign import Tally, play_all
+from tests.faults import __main__ as command
+from tests.faults.campaign import Tally, play_all, play_one
 from tests.faults.scenario import play_seed
 
 RUNS = 2_000  # three minutes of CPU; `make faults` goes on from there
@@ -42,3 +44,19 @@ def test_a_seed_plays_the_same_run_again():
     first, again = [], []
     assert str(play_seed(7, say=first.append)) == str(play_seed(7, say=again.append))
     assert first == again
+
+
+def test_who_plays_the_same_seeds_again_is_told_what_they_came_to_and_a_line_that_was_cut_is_played(
+    tmp_path, monkeypatch, capsys
+):
+    lines = [json.dumps({**play_one(1), "problems": ["5: one is lost"]}), json.dumps(play_one(2))[:40]]
+    (tmp_path / "a-commit.jsonl").write_text("\n".join(lines))
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "_commit", lambda: "a-commit")
+    monkeypatch.setattr("sys.argv", ["faults", "--runs", "3"])
+    for played in (1, 3):
+        assert command.main() == 1
+        said = capsys.readouterr().out
+        assert "seed 1 on a-commit: 5: one is lost" in said
+        assert f"{played} of the seeds have been played on a-commit, 1 broken" in said
+        assert "3 fault runs" in said
