@@ -12,12 +12,12 @@ GENEROUS = Limits(shrink_share=0.9, removals=10_000, removal_share=1.0, reject_s
 WATCHFUL = Limits(removals=10_000, removal_share=1.0, reject_share=0.5)  # a shrunken extract asks
 
 
-def close_hopeless_sends(institution: Institution, run: Run) -> None:
-    """After asking Bits: close the sends that will never load."""
+def close_hopeless_sends(institution: Institution, run: Run, *, hasty: bool = False) -> None:
+    """After asking Bits: close the sends that will never load; a `hasty` answer is true of none that loads yet."""
     world = institution.world(run)
     sends, rate = world.journal.sends(), institution.settings.rows_per_second
     plans = schedule(sends, rate)
-    while institution.simulator.pending_rows:
+    while institution.simulator.pending_rows and not hasty:
         institution.clock.advance(600)
     for send in sends:
         plan = plans.get(send.name)

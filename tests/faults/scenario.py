@@ -199,7 +199,7 @@ class _Scenario:
     def _play_of(self, kind: Kind, asked: dict | None = None) -> Play:
         run = Run(
             dag_id=DAGS[kind],
-            run_id=f"manual__{len(self.plays) + 1}",
+            run_id=f"{self.rng.choice(['manual', 'scheduled'])}__{len(self.plays) + 1}",  # some sort before others
             max_batch_bytes=draws.batch_bytes(self.rng, self.customers),
             limits=WATCHFUL,
             loading_grace=self.rng.choice([30.0, 120.0]),
@@ -237,7 +237,7 @@ class _Scenario:
             self.result.helped += 1
             self.institution.clock.advance(self.rng.choice([60, 1800, 6 * 3600]))
             if self.faults_over:
-                close_hopeless_sends(self.institution, play.run)
+                close_hopeless_sends(self.institution, play.run, hasty=self.rng.random() < 0.5)
             play = self._go_on(play)
         else:
             self.result.problems.append(f"5: not green after {CLEARS} times of help: {play.errors[-1:]}")

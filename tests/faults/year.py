@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kfr.clock import OSLO, oslo_today
 from kfr.load import lease, mirror
-from kfr.load.journal import Send
+from kfr.load.journal import Send, StartChange
 from kfr.load.planning import Plan
 from kfr.load.staging import Staging
 from kfr.load.world import Run
@@ -339,11 +339,10 @@ class Year:
             self.problems.append(f"{where}: {len(wrong_start)} with another start than the warehouse")
 
     def _open_starts(self, play: Play) -> set[int]:
-        """Rows of the mirror whose start was filed anew in a file that nothing can prove: it may load any time."""
+        """Rows of the mirror whose start was filed anew and not looked up, or not taken: it may load any time."""
         journal = self.institution.world(play.run).journal
-        pairs = [
-            (e[0], e[1]) for run in journal.runs_with("starts") for e in journal.start_changes(run).tolist()
-        ]
+        entries = [e for run in journal.runs_with("starts") for e in journal.start_changes(run).tolist()]
+        pairs = [(filed, before) for filed, before, state in entries if state != StartChange.CORRECTED]
         state = self.institution.state
         pairs += state.read_array("starts_kept").tolist() if state.exists("starts_kept") else []
         return {row for pair in pairs for row in pair}
