@@ -164,6 +164,11 @@ class Institution:
         """The state folder as it lies there, for looking at it: nothing strikes."""
         return _staging(self.folder, KEY, environment=self.environment, fid=ORGANISATION).state
 
+    def believe(self, rows_per_second: float) -> None:
+        """The connection says that the register loads at this rate."""
+        self.settings = replace(self.settings, rows_per_second=rows_per_second)
+        self._connect()
+
     # the certificate's life
 
     def expire_certificate(self, seconds: float) -> None:

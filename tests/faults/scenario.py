@@ -33,6 +33,7 @@ FEW_WITNESSES = (
     0.5  # of the runs; else small files would be proven row by row, and no miss left for the sample
 )
 QUIET_ARRIVALS_SECONDS = 300.0  # nobody comes while it loads
+SLOW_REGISTER = 0.1  # of the runs: it loads a fifth of what the connection says
 MIRROR_LOST = 0.06  # of the runs: before the next day's load a disk is restored without it
 WRONG_WORLD = 0.01  # of the runs: synthetic numbers in a warehouse that is loaded to production
 
@@ -100,6 +101,8 @@ class _Scenario:
             thin=thin,
         )
         self.institution = self.year.institution
+        if rng.random() < SLOW_REGISTER:
+            self.institution.believe(self.year.rows_per_second * 5)
         self.institution.clock.set(draws.start(rng, self.institution.clock.now()))
         self.result = Result(seed, "synthetic numbers to production" if wrong_world else story)
         self.institution.warehouse.change = self._change

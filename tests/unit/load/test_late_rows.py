@@ -71,8 +71,7 @@ def test_one_who_is_looked_up_in_vain_lets_nobody_else_of_the_file_be_removed_ea
 
 def test_a_second_copy_may_take_as_long_as_the_first_took_also_if_nobody_looked_meanwhile(folder):
     institution = Institution(folder, rows_per_second=1.0)
-    institution.settings = replace(institution.settings, rows_per_second=250.0)  # what is believed of it
-    institution._connect()
+    institution.believe(250.0)
     load = OneLoad(institution)
     load.join(5)
     load.first()
