@@ -150,7 +150,9 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
         world.state.write_array(KEPT_STARTS, kept[~told])  # the register has the filed start after all
     proven, possible = corrected(held, present=present, absent=absent)
     coming = world.journal.doubtful(world.now) if absent.size else NOTHING
-    return _move(world, held, proven, put(possible, coming[among(ids_of(coming), absent)]))
+    coming = coming[among(ids_of(coming), absent)]
+    once = np.unique(ids_of(coming), return_index=True)[1]  # of one in two files, either start
+    return _move(world, held, proven, put(possible, coming[once]))
 
 
 def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]:

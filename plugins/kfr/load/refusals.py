@@ -15,9 +15,7 @@ from kfr.relationships.customers import among, common, distinct, without
 from kfr.relationships.packing import Ints, day_number
 
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
-BY_FILE = (
-    "refused_by"  # folder: the same of each file since, with day 0 for what was taken; two files end at once
-)
+BY_FILE = "refused_by"  # folder: the same of each file since, as two end at once; day 0 for what was taken
 RETRY_DAYS = 7
 
 

@@ -89,9 +89,10 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
     rows, looked_up = mirror.take(added, removed), strata.sample(world, added, label, without=removed)
     misses = strata.missing(world, rows, looked_up)
     if misses or world.place.exists(f"counted/{label}"):  # a miss that an earlier try has found stays one
-        world.say(
-            f"File {label}: {len(misses)} of {len(looked_up):,} sampled rows are wrong; counting all {len(rows):,}."
+        found = (
+            f"{len(misses)} of {len(looked_up):,} sampled rows are wrong" if misses else "a count was begun"
         )
+        world.say(f"File {label}: {found}; counting all {len(rows):,}.")
         wrong = _count_fully(world, label, rows)
         _keep_out_of_the_mirror(world, label, wrong)
         mirror.record(world)  # who is held to be there is no witness of the repair
@@ -103,7 +104,7 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
         return Stratum(name=name, rows=len(rows), sampled=len(looked_up), misses=0)
     still = strata.missing(world, rows, np.union1d(looked_up, wrong))
     other_start = [row for row in still if strata.is_present(world, row)]
-    for file in (label, f"repair-{label}"):
+    for file in (label, *([repair] if wrong.size else [])):
         _keep_out_of_the_mirror(world, file, np.array(still, np.int64))
     return Stratum(
         name=name,

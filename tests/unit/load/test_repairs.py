@@ -5,10 +5,11 @@ import pytest
 from kfr.load import removal, verification
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
-from kfr.relationships.packing import ids_of
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, ids_of
 from tests.faults.fuse import Crash, Trap
 from tests.faults.institution import Institution
 from tests.simulator import FaultKind, Switches
+from tests.simulator.register import Act
 from tests.unit.load.one_load import OneLoad
 
 
@@ -73,3 +74,23 @@ def test_a_count_is_of_the_rows_that_it_counts_and_a_miss_stays_one_when_custome
     removal.remove_ended(load.world)
     assert is_proven(load)
     assert not missing(load, without=rows[:4])
+
+
+def test_who_has_come_between_the_sample_and_the_count_is_not_sent_again(folder, monkeypatch):
+    load = loaded(folder, 0, 30, sample_size=100)
+    row = int(load.world.place.read_array("files/0001")[7])
+    simulator = load.institution.simulator
+    simulator.plant_defect("missing", row >> DAY_BITS)
+    count = verification._count_fully
+
+    def it_comes(*of):
+        simulator._register.record(
+            row >> DAY_BITS, simulator._advance(), Act.REGISTER, simulator.switches, day=row & DAY_MASK
+        )
+        return count(*of)
+
+    monkeypatch.setattr(verification, "_count_fully", it_comes)
+    sent = len(load.calls("register_file"))
+    assert is_proven(load)
+    assert len(load.calls("register_file")) == sent
+    assert not missing(load)
