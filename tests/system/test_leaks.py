@@ -173,7 +173,7 @@ def test_the_faults_struck_and_the_loads_ended_as_they_should(machine):
     assert machine.finder.raw
 
 
-def test_no_identifier_is_in_anything_that_the_machine_keeps(machine):
+def test_no_identifier_is_in_anything_that_the_machine_keeps(machine, capsys):
     places = dict(everything(machine))
     names = " ".join(places)
     for kind in (
@@ -188,9 +188,12 @@ def test_no_identifier_is_in_anything_that_the_machine_keeps(machine):
     assert b"does not run agreements.sql" in b"".join(places.values())  # the driver's words were left out
     assert len([name for name in places if name.startswith(("/api/", "/ui/"))]) > 200
     assert search(machine.finder, places.items()) == {}
+    size, looked_for = sum(map(len, places.values())), len(machine.finder.texts)
+    with capsys.disabled():
+        print(f" {len(places):,} places ({size / 1e6:,.0f} MB) hold none of {looked_for:,} identifiers", end=" ")
 
 
-def test_one_planted_in_each_kind_of_place_is_found_there(machine):
+def test_one_planted_in_each_kind_of_place_is_found_there(machine, capsys):
     running, (dag, run_id, _) = machine.running, machine.runs[1]
     api, run_path = running.airflow.api, f"/dags/{dag}/dagRuns/{run_id}"
     api.call("PATCH", run_path, json={"note": f"kunde {SOMEBODY}"})
@@ -214,3 +217,5 @@ def test_one_planted_in_each_kind_of_place_is_found_there(machine):
     assert f"/api/v2{run_path}" in found
     assert any("xcomEntries/planted" in name for name in found)
     assert "/api/v2/variables/planted" in found
+    with capsys.disabled():
+        print(f" what was planted is found in {len(found):,} places", end=" ")
