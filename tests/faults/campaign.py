@@ -52,7 +52,7 @@ class Tally:
             f"{self.runs:,} fault runs ({self.loads:,} loads) on {commit} in {seconds:.0f} s, "
             f"{1000 * self.seconds / runs:.0f} ms of CPU each: {self.broken} broke a promise"
         )
-        many = f"{len(kinds)} kinds at {places} points, {sum(kinds.values()):,} times; {stories}"
+        many = f"{len(kinds)} kinds at {places} points (before and after one are one), {sum(kinds.values()):,} times; {stories}"
         return "\n".join(["what struck, how often, and where:", *lines, "", many, shares, verdict])
 
 
