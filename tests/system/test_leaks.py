@@ -190,7 +190,9 @@ def test_no_identifier_is_in_anything_that_the_machine_keeps(machine, capsys):
     assert search(machine.finder, places.items()) == {}
     size, looked_for = sum(map(len, places.values())), len(machine.finder.texts)
     with capsys.disabled():
-        print(f" {len(places):,} places ({size / 1e6:,.0f} MB) hold none of {looked_for:,} identifiers", end=" ")
+        print(
+            f" {len(places):,} places ({size / 1e6:,.0f} MB) hold none of {looked_for:,} identifiers", end=" "
+        )
 
 
 def test_one_planted_in_each_kind_of_place_is_found_there(machine, capsys):

@@ -21,9 +21,9 @@ def loaded(folder, seed: int, customers: int, **more) -> OneLoad:
     return load
 
 
-def dies(load: OneLoad, when: str, point: str) -> None:
+def dies(load: OneLoad, point: str, nth: int = 1) -> None:
     """The proof of the load, in a worker that dies."""
-    load.institution.fuse.add(Trap(kind="crash", nth=1, when=when, point=point))
+    load.institution.fuse.add(Trap(kind="crash", nth=nth, when="after", point=point))
     with pytest.raises(Crash):
         verification.verify(load.world)
     load.institution.fuse.disarm()
@@ -51,29 +51,29 @@ def test_a_repair_of_which_a_part_is_lost_is_seen_also_by_a_worker_that_did_not_
     for customer in sorted(load.registered)[::3]:
         load.institution.simulator.plant_defect("missing", customer)
     load.fault(FaultKind.FILE_PARTLY_LOADED, share=0.985)
-    dies(load, "after", "register_file")
+    dies(load, "register_file")
     load.institution.clock.advance(600)
     assert not is_proven(load)
     assert len(missing(load)) == 2
     assert not missing(load) & set(load.proven)
 
 
-@pytest.mark.parametrize(
-    "seed", [0, 7]
-)  # in one the sample would pass if it were drawn anew, in one the count
+@pytest.mark.parametrize("seed", [0, 7])  # in one the sample would pass if it were drawn anew
+@pytest.mark.parametrize("writes", [1, 2, 3])  # a checkpoint before the first row, then one for each twenty
+@pytest.mark.parametrize("leaving", [0, 4])
 def test_a_count_is_of_the_rows_that_it_counts_and_a_miss_stays_one_when_customers_are_removed_meanwhile(
-    folder, seed, monkeypatch
+    folder, seed, writes, leaving, monkeypatch
 ):
     monkeypatch.setattr(verification, "COUNTED_AT_ONCE", 20)
     load = loaded(folder, seed, 100, sample_size=10)
     rows = ids_of(load.world.place.read_array("files/0001")).tolist()
-    for customer in rows[20:24] + rows[60::5]:
+    for customer in rows[leaving : leaving + 1] + rows[20:24] + rows[60::5]:
         load.institution.simulator.plant_defect("missing", customer)
-    dies(load, "after", "write run counted")
-    load.end(rows[:4])
+    dies(load, "write run counted", writes)
+    load.end(rows[:leaving])
     removal.remove_ended(load.world)
     assert is_proven(load)
-    assert not missing(load, without=rows[:4])
+    assert not missing(load, without=rows[:leaving])
 
 
 def test_who_has_come_between_the_sample_and_the_count_is_not_sent_again(folder, monkeypatch):
