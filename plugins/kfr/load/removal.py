@@ -266,7 +266,7 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked
         entry = queue.entries.setdefault(
             customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now)
         )
-        entry.asked |= is_asked
+        entry.asked = is_asked
     queue.write()
     if due.size:
         world.say(f"Removals held back until now: {len(due)}; every file is loaded, they run.")

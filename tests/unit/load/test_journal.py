@@ -21,6 +21,7 @@ RATE = 250.0
 START = date(2026, 11, 23)
 BEFORE_MIDNIGHT = datetime(2026, 11, 23, 22, 59, tzinfo=UTC).timestamp()  # 23:59 in Oslo
 AFTER_MIDNIGHT = BEFORE_MIDNIGHT + 120
+FOUND = {"proven_at": BEFORE_MIDNIGHT + 1.5 * 3600, "shown": True}
 WITNESS = Witness(customer_id=17_912_345_678)
 
 
@@ -264,6 +265,16 @@ def test_removals_that_one_run_archives_in_two_steps_are_all_on_record(load):
         (1 / 30, {"proven_at": 1.0}, False),
         (1 / 30, {"outcome": Outcome.REFUSED}, False),
         (1 / 30, {"outcome": Outcome.UNKNOWN}, True),
+        (1 / 30, {**FOUND, "shown": False}, True),
+        (12.1, {**FOUND, "shown": False}, False),
+        (2.9, FOUND, True),  # nobody looked for one and a half hours: a second copy may take as long again
+        (3.1, FOUND, False),
+        (
+            2.9,
+            {**FOUND, "missing_until": BEFORE_MIDNIGHT + 3600},
+            False,
+        ),  # somebody did, and `schedule` knows
+        (12.1, {**FOUND, "proven_at": BEFORE_MIDNIGHT + 7 * 3600}, False),
     ],
 )
 def test_a_file_that_nothing_proves_may_come_for_half_a_day_also_when_it_was_sent_before_midnight(

@@ -54,6 +54,7 @@ def test_a_repair_of_which_a_part_is_lost_is_seen_also_by_a_worker_that_did_not_
     dies(load, "register_file")
     load.institution.clock.advance(600)
     assert not is_proven(load)
+    assert "File 0001: a count was begun; counting all 200." in load.institution.said
     assert len(missing(load)) == 2
     assert not missing(load) & set(load.proven)
 
