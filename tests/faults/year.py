@@ -29,6 +29,7 @@ from tests.keystores import ORGANISATION
 from tests.simulator import Fault, FaultKind, Switches
 
 FEWEST = 5  # customers: an empty warehouse authorises no removal
+DAY = 86_400.0  # seconds
 CLEARS = 6  # of one run, before we say that it does not come to an end
 FAULTS = (
     FaultKind.STATUS, FaultKind.STATUS_AFTER_WORK, FaultKind.NO_CONNECTION, FaultKind.RESET_BEFORE_WORK,
@@ -367,17 +368,26 @@ class Year:
         So may a second copy of one that was found at the first look, long after it was sent.
         """
         journal = self.institution.world(play.run).journal
-        unproven = [s for s in journal.sends() if s.loads and (s.proven_at is None or not s.shown)]
-        sends = [s for s in unproven if s.proven_at is None or not self._is_shown(s)]
-        sends += [
-            s
-            for s in journal.sends()
-            if s.proven_at and not s.missing_until and s.proven_at > s.counts_from + 120
-        ]
-        return {customer for send in sends for customer in ids_of(journal.rows(send)).tolist()}
+        since = self.institution.clock.now().timestamp() - DAY
+        sent = [(send, journal.rows(send)) for send in journal.sends()]
+        sent += [(send, rows) for _, send, rows in journal.archived() if send and send.counts_from > since]
+        return {
+            customer
+            for send, rows in sent
+            if send.loads and (self._nobody_looked(send) or not (send.proven_at and self._is_shown(send)))
+            for customer in ids_of(rows).tolist()
+        }
+
+    @staticmethod
+    def _nobody_looked(send: Send) -> bool:
+        """Whether it was found late, at the first look."""
+        late = send.proven_at is not None and send.proven_at > send.counts_from + 120
+        return late and send.missing_until is None
 
     def _is_shown(self, send: Send) -> bool:
         """Whether one of its witnesses went out in no other request."""
+        if send.shown:
+            return True
         calls = self.institution.calls
         for witness in send.witnesses:
             text = str(witness.customer_id).zfill(11)

@@ -176,11 +176,25 @@ def test_one_witness_that_only_its_file_can_have_brought_proves_it_for_good(bega
         shown=False,
         witnesses=(Witness(customer_id=5), Witness(customer_id=6)),
     )
-    sent(began, [4, 5], outcome=Outcome.UNKNOWN)
-    for _ in range(2):
+    for others, possible in (
+        ([4, 5], [4]),
+        ([3, 6], [3, 4]),
+    ):  # the second takes the last witness, and too late
+        sent(began, others, outcome=Outcome.UNKNOWN)
         mirror.record(began.world)
         assert began.world.journal.of_file(file_of(5))[0].shown
-        assert (began.proven, began.possible) == ([5, 6, 7], [4])
+        assert (began.proven, began.possible) == ([5, 6, 7], possible)
+
+
+def test_what_one_send_shows_is_not_noted_for_another_of_the_same_bytes(began):
+    one = a_send(
+        rows=2, counts_from=began.world.now, outcome=Outcome.UNKNOWN, witnesses=(Witness(customer_id=5),)
+    )
+    two = replace(one, attempt=2, proven_at=1.0, witnesses=(Witness(customer_id=6),))
+    for send in (one, two):
+        began.world.journal.intend(send, packed([5, 6], START))
+    mirror.record(began.world)
+    assert began.world.journal.of_file(one.file) == [one, replace(two, shown=True)]
 
 
 @pytest.mark.parametrize(
