@@ -58,6 +58,19 @@ def test_a_register_seen_to_be_slower_is_given_twice_the_time_that_it_took():
     assert schedule([send], RATE)[send.name].settled_at == 1600.0 + SETTLING_MARGIN_SECONDS
 
 
+@pytest.mark.parametrize(
+    ("found_after", "settled_after"),
+    [
+        (600.0, 1200.0),  # at the first look, when it should be loaded
+        (1300.0, 2600.0),  # a first look that came late is taken for the time that it took
+        (1330.0, 1930.0),  # nobody looked for so long that only its own customers wait
+    ],
+)
+def test_a_file_found_at_the_first_look_may_have_come_just_then(found_after, settled_after):
+    send = a_send(counts_from=1000.0, rows=int(600 * RATE), proven_at=1000.0 + found_after)
+    assert schedule([send], RATE)[send.name].settled_at == 1000.0 + settled_after + SETTLING_MARGIN_SECONDS
+
+
 def test_of_a_file_sent_twice_removals_wait_as_if_the_first_copy_had_come_and_others_are_late_as_if_the_last_had():
     lost = a_send("1" * 64, counts_from=1000.0, rows=250, missing_until=1610.0)
     again = a_send("1" * 64, attempt=2, counts_from=1600.0, rows=250, missing_until=1610.0)
