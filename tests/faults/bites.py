@@ -1,10 +1,11 @@
 """Hand-made bugs of the package, each of which the fault runs must find: `make bites`.
 
 Each is what a tired person might write. A run that ends with a broken promise, or that cannot be played, has found it.
-Some are second defences, which nothing gets to as long as the first one holds: for these the register is made worse
+Some are second defences, or need two things to go wrong together, which is seldom drawn: for these it is made worse
 than the draws have it, and a seed counts only if the package as it is gets through it.
 """
 
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -41,6 +42,7 @@ from kfr.relationships.customers import NOTHING, union, without
 from kfr.relationships.packing import day_number, ids_of
 from tests.faults import draws, play
 from tests.faults.campaign import play_one
+from tests.faults.fuse import Trap
 from tests.faults.play import Play
 from tests.simulator import Fault, FaultKind
 
@@ -233,8 +235,32 @@ BUGS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
+def _partly_loaded(rng, institution, *, first):
+    """A part of a file is not loaded, and a worker dies."""
+    own = random.Random(f"partly loaded {institution.seed}")
+    partly = Fault(
+        kind=FaultKind.FILE_PARTLY_LOADED,
+        operation="register_file",
+        nth=own.choice([1, 2, 3]),
+        times=1,
+        share=0.9,
+    )
+    institution.simulator.faults.add(partly)
+    institution.fuse.add(Trap(kind="crash", nth=own.randrange(100, 500)))
+    return _plan_faults(rng, institution, first=first)
+
+
+def _overtaken(rng, institution, *, first):
+    """A worker stops for hours, and another run begins."""
+    own = random.Random(f"overtaken {institution.seed}")
+    institution.fuse.add(Trap(kind="pause", nth=own.randrange(1, 60), when="before", point="look_up"))
+    return _plan_faults(rng, institution, first=first)
+
+
 WORSE_REGISTER: dict[str, Callable[[], Any]] = {
     "404 on removal is taken as done without intent": lambda: _put((draws, "plan_faults", _denied_once)),
+    "a file of a run that died is not verified": lambda: _put((draws, "plan_faults", _partly_loaded)),
+    "a plan that was overtaken is carried out": lambda: _put((draws, "plan_faults", _overtaken)),
 }
 
 
