@@ -126,7 +126,7 @@ def close_send(staging: "Staging", name: str, reason: str) -> None:
     from kfr.load.journal import Journal
 
     if re.search(r"\d{9}", reason):
-        raise SystemExit("The reason is kept in clear with the send: no identity numbers in it.")
+        raise SystemExit("The reason is shown with the send for years: no identity numbers in it.")
     journal = Journal(staging.state)
     found = [send for send in journal.sends() if send.name == name]
     if not found:

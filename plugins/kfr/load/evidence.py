@@ -63,9 +63,9 @@ class Files:
     def _note(self, send: Send) -> None:
         """Write what is shown by a send; the rest of its entry may have changed (a person closes it at any time)."""
         journal = self._world.journal
-        for now in journal.of_file(send.file):
-            if now.attempt == send.attempt and now.loads:
-                journal.put(replace(now, witnesses=send.witnesses, shown=send.shown))
+        for entry in journal.of_file(send.file):
+            if entry.attempt == send.attempt and entry.loads:
+                journal.put(replace(entry, witnesses=send.witnesses, shown=send.shown))
 
     def evidence(self) -> Iterator[Evidence]:
         """What each send says, the better known later."""
