@@ -71,13 +71,14 @@ def kfr_reconcile(institution: Institution) -> None:
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
-    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", trigger_rule=TriggerRule.NONE_FAILED)
+    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", recorded_by="record_mirror")
 
     ready >> acquire >> extract >> compare >> plan >> announce >> approve >> [upload, today]
     [upload, today] >> close >> remove >> verify
     [upload, today, close, remove, verify] >> record
     record >> release.as_teardown(setups=acquire)
-    [record, release] >> clean  # last: the run's lease is one of its staged files
+    # Last: the run's lease is one of its staged files. A teardown, so that a run that is marked as failed is red.
+    [record, release] >> clean.as_teardown(on_failure_fail_dagrun=True)
 
 
 for institution in institutions(INCLUDE):

@@ -1,6 +1,7 @@
 """What Airflow calls when a task fails, and when the periodic load is late. Light to import: Dag files name it."""
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,6 +9,8 @@ if TYPE_CHECKING:
     from kfr.notifications.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+WITH_DEADLINE = ("scheduled", "asset_triggered")  # types of run that someone counts on
 
 
 def alert_failure(context: Any) -> None:
@@ -31,44 +34,66 @@ def alert_retry(context: Any) -> None:
 
 
 async def alert_late(context: Any = None, kfr_conn_id: str = "kfr_default") -> None:
-    """The deadline of a scheduled run has passed; called in the triggerer, with the run as the REST API has it."""
+    """The deadline of a run has passed; called in the triggerer, with the run as the REST API has it."""
     from asgiref.sync import sync_to_async
 
     run = (context or {}).get("dag_run") or {}
-    if run.get("run_type") == "scheduled":
+    if run.get("run_type") in WITH_DEADLINE:
         await sync_to_async(_tell_of_lateness)(run, kfr_conn_id)
 
 
 def _tell_of_failure(context: Any, *, again: bool) -> None:
     from kfr.load.world import is_load
-    from kfr.notifications.channel import send
     from kfr.notifications.failures import failure_of
 
     dag_run = context["dag_run"]
     if (context.get("params") or {}).get("dry_run") or not is_load(dag_run.dag_id):
         return  # the other Dags say themselves, by mail, what they have found
     ledger = _ledger(context["params"].get("kfr_conn_id", "kfr_default"), dag_run.dag_id, dag_run.run_id)
-    if ledger is not None:
-        ledger.open(failure_of(context, ledger.standing, again=again))
-    elif _is_first(context):  # without the connection there is no state to keep it in
-        alert = failure_of(context, "nothing can be said: its connection cannot be read.", again=again)
-        send(alert.subject("the connection cannot be read"), alert.text(), alert.severity)
+    _tell_once(ledger, lambda standing: failure_of(context, standing, again=again), lambda: not again and _is_first(context))
 
 
 def _tell_of_lateness(run: dict[str, Any], kfr_conn_id: str) -> None:
+    from kfr.notifications.alerts import Topic
+
+    def is_new() -> bool:
+        """False if this very run has failed and was told of: that it is late goes without saying."""
+        return not ledger.is_open(Topic.LOAD, ledger.run) if ledger else True
+
     try:
         ledger = _ledger(kfr_conn_id, run["dag_id"], run["dag_run_id"])
-        if ledger is not None and not _told_already(ledger):
-            ledger.open(_lateness(run, ledger.standing))
+        _tell_once(ledger, lambda standing: _lateness(run, standing), is_new=is_new)
     except Exception as error:  # noqa: BLE001 - see alert_failure
         log.warning("An alert could not be sent (%s): see Alerts in the runbook.", type(error).__name__)
 
 
-def _told_already(ledger: "Ledger") -> bool:
-    """Whether this very run has failed and was told of: that it is late goes without saying."""
-    from kfr.notifications.alerts import Topic
+def _tell_once(
+    ledger: "Ledger | None",
+    alert_of: "Callable[[str], Alert]",
+    is_first: Callable[[], bool] = lambda: True,
+    is_new: Callable[[], bool] = lambda: True,
+) -> None:
+    """Keep that it is told of, and tell.
 
-    return ledger.is_open(Topic.LOAD, ledger.run)
+    A connection or a staging place that cannot be used may be the very cause: then nothing can be kept, and whoever
+    is the first of the run tells.
+    """
+    from kfr.notifications.channel import send
+
+    if ledger is not None:
+        try:
+            alert = alert_of(ledger.standing)
+            told = is_new() and ledger.enter(alert)
+        except Exception as error:  # noqa: BLE001 - a full disk, another key, an object store that is down
+            log.warning("What was told of cannot be kept (%s).", type(error).__name__)
+        else:
+            if told:
+                ledger.send(alert)
+            return
+    if is_first():
+        alert = alert_of("nothing can be said: its connection or its state cannot be read or written.")
+        who = ledger.institution if ledger else "the connection cannot be read"
+        send(alert.subject(who), alert.text(), alert.severity)
 
 
 def _lateness(run: dict[str, Any], standing: str) -> "Alert":
@@ -89,18 +114,18 @@ def _lateness(run: dict[str, Any], standing: str) -> "Alert":
 
 
 def _ledger(kfr_conn_id: str, dag_id: str, run_id: str) -> "Ledger | None":
-    """The open alerts of the institution; None if its connection cannot be read."""
+    """The open alerts of the institution; None if its connection, or where its state is, cannot be read."""
     from kfr.clock import SystemClock
-    from kfr.hooks.kfr import KfrHook, NoConnection, staging_root, staging_url
+    from kfr.hooks.kfr import KfrHook, staging_root, staging_url
     from kfr.load.staging import Staging, run_key
     from kfr.notifications.ledger import Ledger
-    from kfr.register.errors import ConfigurationError
 
     try:
         settings = KfrHook(kfr_conn_id).settings
-    except (NoConnection, ConfigurationError):
+        root = staging_root(staging_url())
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with them, someone must be told
+        log.warning("What was told of cannot be kept (%s).", type(error).__name__)
         return None
-    root = staging_root(staging_url())
     staging = Staging(root, settings.staging_key, environment=settings.environment, fid=settings.fid)
     who = f"{settings.fid}, {settings.environment}"
     run = run_key(dag_id, run_id)

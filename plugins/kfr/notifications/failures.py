@@ -10,6 +10,8 @@ from kfr.load.verification import NotEqual
 from kfr.notifications.alerts import Alert, Severity, Topic
 from kfr.register.errors import CertificateError, Fatal, KfrError, MaskinportenRefused
 
+ENDS = ("record_mirror", "remove_staged_files")  # they fail, too, when another has
+
 KINDS: tuple[tuple[type[KfrError], str], ...] = (
     (GuardStopped, "was stopped by a guard"),
     (MaskinportenRefused, "gets no token from Maskinporten"),
@@ -31,7 +33,7 @@ def failure_of(context: Any, standing: str, *, again: bool) -> Alert:
         topic=Topic.LOAD,
         cause=f"{cause} {code or ''}".strip(),
         severity=severity,
-        follows=ti.task_id == "record_mirror" and type(error) is Fatal,
+        follows=ti.task_id in ENDS and type(error) is Fatal,
         ended=not again,
         clears=dag_run.clear_number or 0,
         what=what,

@@ -36,7 +36,13 @@ class Ledger:
         return standing(self.state, self.clock)
 
     def open(self, alert: Alert) -> bool:
-        """Tell of a new state; whether it was told.
+        """Tell of a new state; whether it was told."""
+        if told := self.enter(alert):
+            self.send(alert)
+        return told
+
+    def enter(self, alert: Alert) -> bool:
+        """Keep that it is told of, before it is; False if it was already, or need not be.
 
         A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now, or
         what went on by itself has ended, or it was cleared in between.
@@ -60,14 +66,17 @@ class Ledger:
             if known and (alert.follows or not (worse or ends)):
                 return False
             self.state.write_json(name, entry)
+        return True
+
+    def send(self, alert: Alert) -> None:
+        """Tell of what was entered."""
         try:
             send(alert.subject(self.institution), alert.text(), alert.severity)
         except BaseException:
-            self.state.delete(name)  # nobody was told: the next one that sees it tells
+            self.state.delete(f"{FOLDER}/{alert.topic}.json")  # nobody was told: the next one that sees it tells
             raise
         count_alert(alert.topic)
         self.say(f"Alert sent ({alert.severity}): {alert.what}")
-        return True
 
     def tell(self, alert: Alert) -> None:
         """Tell of something that has no end."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kfr.load.world import World
 
 
+PROOF = "proof.json"  # of `kfr.load.verification`
+
 SECRET_FIELDS = frozenset(
     {"keystore", "staging_key"}
 )  # of the connection; Airflow does not know that they are secret
@@ -154,12 +156,10 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         from kfr.load import lease, planning, report
 
         dag_run = context["dag_run"]
-        states = context["ti"].get_task_states(
-            dag_id=dag_run.dag_id, task_ids=[self.verified_by], run_ids=[dag_run.run_id]
-        )
-        verified = states.get(dag_run.run_id, {}).get(self.verified_by) == "success"
+        states = states_of(context)
         counts: dict[str, Any] = {}
         with self.world(context) as world:
+            verified = states.get(self.verified_by) == "success" and self._is_proven(context, world)
             if world.run.dry_run:
                 kept = report.keep(world, report.build(world, "dry run"))
                 context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
@@ -168,7 +168,7 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 lease.check(world)  # what cannot be recorded is not green
                 planning.require_current(world)  # nor what was proven before another run wrote
             if lease.is_held(world):
-                counts = _record(world, verified=verified)
+                counts = _record(world, verified=verified, over=verified and not failed_of(states))
                 took = world.clock.now() - dag_run.start_date
                 count_load(world.settings, proven=verified, seconds=took.total_seconds())
                 kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))
@@ -183,14 +183,21 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         return counts
 
 
-def _record(world: "World", *, verified: bool) -> dict[str, Any]:
-    """Move the mirror to what is proven, and the watermark if all of it is."""
+    def _is_proven(self, context: Any, world: "World") -> bool:
+        """Whether the verification itself came to an end, and about this plan: a person may have marked it success."""
+        shown = context["ti"].xcom_pull(task_ids=self.verified_by, key="return_value")
+        return bool(shown) and world.place.exists(PROOF) and shown == world.place.read_json(PROOF)
+
+
+def _record(world: "World", *, verified: bool, over: bool) -> dict[str, Any]:
+    """Move the mirror to what is proven, and the watermark if all of it is; say that the alarm is `over`."""
     from kfr.load import extract, mirror, retention, watermark
     from kfr.notifications.cases import check_removals, recovered
 
     held = mirror.record(world)
     if verified:
         watermark.follow(world, extract.read(world))
+    if over:
         recovered(world)
     check_removals(world)
     retention.sweep(world)
@@ -208,10 +215,44 @@ class KfrReleaseOperator(KfrStepOperator):
 
 
 class KfrRemoveStagedFilesOperator(KfrStepOperator):
-    """Delete the run's staged files: they hold the whole population, sealed, and are not needed any more."""
+    """
+    Delete the run's staged files, sealed as they are, when all has ended well; else keep them, and fail.
 
-    def step(self, world: "World") -> int:
-        return world.place.remove_all()
+    It is the Dag's last word. Airflow leaves teardowns alone when a person marks a run as failed, and takes a last
+    task that is skipped for success: so this one is a teardown, and looks at all the others.
+
+    :param recorded_by: task id of the mirror's task of the same Dag.
+    """
+
+    def __init__(self, *, recorded_by: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.recorded_by = recorded_by
+
+    def execute(self, context: Any) -> int:
+        states = states_of(context)
+        with self.world(context) as world:
+            ended = "skipped" if world.run.dry_run else "success"
+            failed = failed_of(states)
+            if failed or states.get(self.recorded_by) != ended:
+                raise Fatal(
+                    f"{', '.join(failed) or self.recorded_by} did not end well, so this run is not green. Its staged "
+                    "files stay for the next try. Clear what failed with its downstream tasks, or let the next run "
+                    "go on from here."
+                )
+            return world.place.remove_all()
+
+
+def states_of(context: Any) -> dict[str, str | None]:
+    """The state of each task of the run; a mapped one's by its id and index."""
+    dag_run = context["dag_run"]
+    found: dict[str, dict[str, str | None]] = context["ti"].get_task_states(
+        dag_id=dag_run.dag_id, run_ids=[dag_run.run_id]
+    )
+    return found.get(dag_run.run_id, {})
+
+
+def failed_of(states: dict[str, str | None]) -> list[str]:
+    return sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
 
 
 def require_masking() -> None:

@@ -1,7 +1,7 @@
 """What every step of a load has in common as an Airflow operator."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from kfr.register.errors import Fatal, KfrError, Refused
 
 if TYPE_CHECKING:
     from kfr.load.world import World
+    from kfr.sensors.register import KfrSensor
 
 INCLUDE_FOLDER = Path("include")
 SQL_FOLDER = INCLUDE_FOLDER / "sql"
@@ -81,6 +82,16 @@ def defaults_of(institution: Institution) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def world_of_task(task: "KfrStepOperator | KfrSensor", context: Any) -> Iterator["World"]:
+    """The world of a task: its run, with the institution's own limits and papers."""
+    from kfr.hooks.world import world_of
+
+    with world_of(context, sql_folder=task.sql_folder, share=task.share, say=task.log.info) as found:
+        limits = replace(found.run.limits, **task.thresholds)  # type: ignore[arg-type]
+        yield replace(found, papers=Path(task.include) / PAPERS, run=replace(found.run, limits=limits))
+
+
 class KfrStepOperator(BaseOperator):
     """
     Run one step of a load in the world of its run.
@@ -109,14 +120,9 @@ class KfrStepOperator(BaseOperator):
         self.include = str(include)
         self.thresholds = dict(thresholds or {})
 
-    @contextmanager
-    def world(self, context: Any) -> Iterator["World"]:
+    def world(self, context: Any) -> AbstractContextManager["World"]:
         """The world of this task, for the length of a step."""
-        from kfr.hooks.world import world_of
-
-        with world_of(context, sql_folder=self.sql_folder, share=self.share, say=self.log.info) as found:
-            limits = replace(found.run.limits, **self.thresholds)  # type: ignore[arg-type]
-            yield replace(found, papers=Path(self.include) / PAPERS, run=replace(found.run, limits=limits))
+        return world_of_task(self, context)
 
     def read_file(self, world: "World") -> Institution:
         """The institution's file as it is now; ConfigurationError when it has a flaw, or is not the register's."""

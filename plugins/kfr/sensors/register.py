@@ -1,26 +1,59 @@
 """Waiting for the register, and for a load's end, without holding a slot."""
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator
+from airflow.sdk import BaseOperatorLink, BaseSensorOperator
 from airflow.sdk.configuration import conf
 
 from kfr.links.page import PageLink
 from kfr.links.register import LeaseHolderLink
 from kfr.operators.pool import POOL
-from kfr.operators.step import SHARE_WHILE_LOADING, SQL_FOLDER
+from kfr.operators.step import INCLUDE_FOLDER, SHARE_WHILE_LOADING, SQL_FOLDER, world_of_task
 
 if TYPE_CHECKING:
     from kfr.load.lease import Lease
+    from kfr.load.world import World
 
 ACTIVE = ["queued", "running"]  # states of a run
 COMPARE_SECONDS = 600.0  # of one stretch of look-ups
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
-class KfrAcquireSensor(BaseSensorOperator):
+class KfrSensor(BaseSensorOperator):
+    """
+    Look again and again, in the world of its run and without a slot in between.
+
+    :param sql_folder: as of `KfrStepOperator`.
+    :param include: likewise.
+    :param thresholds: likewise.
+    """
+
+    share = 1.0  # of the connection's request rate
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (PageLink(),)
+
+    def __init__(
+        self,
+        *,
+        sql_folder: str | Path = SQL_FOLDER,
+        include: str | Path = INCLUDE_FOLDER,
+        thresholds: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mode="reschedule", **kwargs)
+        self.sql_folder = str(sql_folder)
+        self.include = str(include)
+        self.thresholds = dict(thresholds or {})
+
+    def world(self, context: Any) -> AbstractContextManager["World"]:
+        """The world of this task, for the length of a poke."""
+        return world_of_task(self, context)
+
+
+class KfrAcquireSensor(KfrSensor):
     """
     Take the lease: one writer at a time for an institution.
 
@@ -30,21 +63,16 @@ class KfrAcquireSensor(BaseSensorOperator):
     operator_extra_links = (LeaseHolderLink(), PageLink())
     holder: "Lease | None" = None  # who keeps this run waiting, for the link
 
-    def __init__(
-        self, *, first_load: bool = False, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, first_load: bool = False, **kwargs: Any) -> None:
         super().__init__(
-            mode="reschedule",
             poke_interval=conf.getint("kfr", "lease_seconds", fallback=60),
             timeout=timedelta(days=7).total_seconds(),
             pool=POOL,
             **kwargs,
         )
         self.first_load = first_load
-        self.sql_folder = str(sql_folder)
 
     def poke(self, context: Any) -> bool:
-        from kfr.hooks.world import world_of
         from kfr.load import lease
 
         def finished(holder: "Lease") -> bool:
@@ -54,7 +82,7 @@ class KfrAcquireSensor(BaseSensorOperator):
             )
             return active == 0
 
-        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+        with self.world(context) as world:
             if world.run.dry_run:
                 self.log.info("Dry run: nothing is written, so the register is not taken.")
                 return True
@@ -66,30 +94,25 @@ class KfrAcquireSensor(BaseSensorOperator):
             return taken is not None
 
 
-class KfrCompareSensor(BaseSensorOperator):
+class KfrCompareSensor(KfrSensor):
     """
     Compare the register with the mirror by look-ups: a sample, and everyone if it says no or a person asks.
 
     Each poke is a stretch of minutes, from a checkpoint: a comparison of a million customers takes half a day.
     """
 
-    operator_extra_links = (PageLink(),)
-
-    def __init__(self, *, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            mode="reschedule",
             poke_interval=conf.getint("kfr", "compare_pause_seconds", fallback=30),
             timeout=timedelta(days=14).total_seconds(),
             **kwargs,
         )
-        self.sql_folder = str(sql_folder)
 
     def poke(self, context: Any) -> bool:
-        from kfr.hooks.world import world_of
         from kfr.load.reconciliation import compare, read
         from kfr.notifications.cases import disagrees
 
-        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+        with self.world(context) as world:
             over = compare(world, full=context["params"]["full"], seconds=COMPARE_SECONDS)
             sampled = read(world)
             if misses := sum(s.misses for s in sampled):
@@ -97,27 +120,24 @@ class KfrCompareSensor(BaseSensorOperator):
             return over
 
 
-class KfrArrivalsSensor(BaseSensorOperator):
+class KfrArrivalsSensor(KfrSensor):
     """
     Register those who arrive during the load, one pass a poke, until every file has come to an end.
 
     :param uploaded_by: task id of the mapped upload of the same Dag.
     """
 
-    operator_extra_links = (PageLink(),)
+    share = SHARE_WHILE_LOADING
 
-    def __init__(self, *, uploaded_by: str, sql_folder: str | Path = SQL_FOLDER, **kwargs: Any) -> None:
+    def __init__(self, *, uploaded_by: str, **kwargs: Any) -> None:
         super().__init__(
-            mode="reschedule",
             poke_interval=conf.getint("kfr", "arrivals_seconds", fallback=300),
             timeout=timedelta(days=14).total_seconds(),
             **kwargs,
         )
         self.uploaded_by = uploaded_by
-        self.sql_folder = str(sql_folder)
 
     def poke(self, context: Any) -> bool:
-        from kfr.hooks.world import world_of
         from kfr.load.arrivals import register_arrivals
 
         dag_run = context["dag_run"]
@@ -127,8 +147,6 @@ class KfrArrivalsSensor(BaseSensorOperator):
             .get(dag_run.run_id, {})
         )
         over = all(state in ENDED for state in states.values())
-        with world_of(
-            context, sql_folder=self.sql_folder, share=SHARE_WHILE_LOADING, say=self.log.info
-        ) as world:
+        with self.world(context) as world:
             register_arrivals(world)
         return over

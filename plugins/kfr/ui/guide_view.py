@@ -107,9 +107,7 @@ def _evidence(found: Overview, today: date) -> list[Fact]:
         as_of = str((found.latest or {})["register"]["as_of"])
         kind = "good" if behind <= FRESH_DAYS else "bad"
         facts.append(Fact(name="Right as of", value=as_of, below=f"{behind} days ago", kind=kind))
-    compared = [
-        run for run in found.runs if run.dag_id.partition("__")[0] == RECONCILE and run.state == "success"
-    ]
+    compared = [run for run in proven if run.dag_id.partition("__")[0] == RECONCILE]
     if compared:
         facts.append(Fact(name="Compared with the register", value=_when(compared[0]), below=RECONCILE))
     return facts
