@@ -65,7 +65,7 @@ def kfr_initial_load(institution: Institution) -> None:
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
-    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", recorded_by="record_mirror")
+    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", last="record_mirror")
 
     ready >> acquire >> extract >> plan >> announce >> approve >> [upload, arrivals]
     [upload, arrivals] >> close >> remove >> verify >> confirm

@@ -45,12 +45,13 @@ def kfr_integration_test() -> None:
     )
     send = KfrSendReportOperator(task_id="send_report")
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
-    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", trigger_rule=TriggerRule.NONE_FAILED)
+    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", last="send_report")
 
     check >> acquire >> run >> clean_up >> report >> approve >> send
     run >> report
     clean_up >> release.as_teardown(setups=acquire)
-    [send, release] >> clean  # last: the run's results are among its staged files
+    # Last: the run's results are among its staged files. A teardown, so that a run that is marked as failed is red.
+    [send, release] >> clean.as_teardown(on_failure_fail_dagrun=True)
 
 
 for institution in institutions(INCLUDE):

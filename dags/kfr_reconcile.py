@@ -71,7 +71,7 @@ def kfr_reconcile(institution: Institution) -> None:
         trigger_rule=TriggerRule.ALL_DONE,
     )
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
-    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", recorded_by="record_mirror")
+    clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", last="record_mirror")
 
     ready >> acquire >> extract >> compare >> plan >> announce >> approve >> [upload, today]
     [upload, today] >> close >> remove >> verify

@@ -10,4 +10,4 @@ are never written into the SQL. They are text of 9 or 11 digits. Where the place
 #}
 SELECT customer_id, started_on, ended_on
 FROM agreements
-WHERE trim(customer_id) IN ({{ customer_ids }})
+WHERE trim(BOTH ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) FROM customer_id) IN ({{ customer_ids }})

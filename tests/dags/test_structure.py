@@ -112,9 +112,19 @@ def test_a_plan_with_no_file_comes_to_removal_and_a_failure_comes_to_the_mirror(
         "close_arrivals": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         "record_mirror": TriggerRule.ALL_DONE,
         "release_register": TriggerRule.ALL_DONE_SETUP_SUCCESS,
-        "remove_staged_files": TriggerRule.NONE_FAILED,
+        "remove_staged_files": TriggerRule.ALL_DONE_SETUP_SUCCESS,
     }
     assert dag.get_task("record_mirror").upstream_task_ids >= set(WRITERS) - {"record_mirror"}
+
+
+def test_the_last_task_says_whether_the_run_is_green_and_cannot_be_skipped(dag, scheduler_dag):
+    """Airflow takes a last task that is skipped for success, and skips all but teardowns when a run is marked."""
+    last = dag.get_task("remove_staged_files")
+    assert last.is_teardown
+    assert last.on_failure_fail_dagrun
+    assert last.downstream_task_ids == set()
+    assert last.get_flat_relative_ids(upstream=True) == set(TASKS) - {"remove_staged_files"}
+    assert not any(dag.get_task(t).on_failure_fail_dagrun for t in TASKS if t != "remove_staged_files")
 
 
 def test_every_task_is_tried_again_but_those_for_which_that_is_wrong(read):

@@ -11,6 +11,7 @@ from tests.simulator import Fault, FaultKind, Switches
 ROW_BYTES = len("01234567890#2026-11-23,")
 MOST_FAULTS = 5
 A_LOAD = 400  # touches, about
+GATEWAY_SAYS_NO = (400, 403, 415)  # without a code of the register
 
 # What nobody has to do anything about: a retry, or waiting, is enough.
 PASSING = {
@@ -86,18 +87,18 @@ def _when(rng: random.Random) -> dict[str, int]:
 
 def _answer(rng: random.Random, institution: Institution) -> str:
     kind, operation = rng.choice(ANSWERS), rng.choice(OPERATIONS)
-    status = rng.choice([500, 502, 503, 504, 429, 429, 401, 403])
+    status = rng.choice([500, 502, 503, 504, 429, 429, 401, 403, 400, 415])
     if kind is FaultKind.STATUS_AFTER_WORK:
         status = rng.choice([500, 502, 504])  # a gateway that did not wait; it cannot say no after the work
     institution.simulator.faults.add(
         Fault(
             kind=kind, operation=operation, **_when(rng), status=status,
-            body="html" if status == 403 else rng.choice(["json", "html", "empty", "wrong_type", "cut"]),
+            body="html" if status in GATEWAY_SAYS_NO else rng.choice(["json", "html", "empty", "wrong_type", "cut"]),
             retry_after=rng.choice([None, None, 5, 90, 300]) if status in (429, 503) else None,
             seconds=rng.choice([5.0, 90.0]) if kind is FaultKind.SLOW else 0.0,
         )
     )  # fmt: skip
-    refusal = kind is FaultKind.STATUS and status in (401, 403)
+    refusal = kind is FaultKind.STATUS and status in (401, *GATEWAY_SAYS_NO)
     return "refusal" if refusal else "answer"
 
 

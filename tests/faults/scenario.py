@@ -34,6 +34,7 @@ FEW_WITNESSES = (
 )
 QUIET_ARRIVALS_SECONDS = 300.0  # nobody comes while it loads
 SLOW_REGISTER = 0.1  # of the runs: it loads a fifth of what the connection says
+SAME_DAY = 0.15  # of the runs: another load follows before the day is over
 MIRROR_LOST = 0.06  # of the runs: before the next day's load a disk is restored without it
 WRONG_WORLD = 0.01  # of the runs: synthetic numbers in a warehouse that is loaded to production
 
@@ -131,6 +132,8 @@ class _Scenario:
             f"{result.story}: {self.customers} customers, {institution.switches}, planned {result.planned}"
         )
         self._until_green(self._play_of(self.kind, asked=self._asked()))
+        if rng.random() < SAME_DAY:
+            self._same_day()
         self._stop_faults()
         self._next_day()
         result.runs, result.calls = len(self.plays), len(institution.calls)
@@ -173,6 +176,18 @@ class _Scenario:
         differ = _differ(before, self.institution.desired())
         for moved in self.moved.values():
             moved.update(differ)
+
+    def _same_day(self) -> None:
+        """Somebody comes back, who may have been removed just now, and another load or two run."""
+        for _ in range(self.rng.choice([1, 1, 2])):
+            self.institution.clock.advance(self.rng.choice([60, 600, 3 * 3600]))
+            self.year.come_back()
+            self._change()
+            asked = {"compare_with": self.rng.choice(["mirror", "register"])}
+            if self.rng.random() < 0.3:
+                today = self.year.today
+                asked |= {"scope": "interval", "interval": (today - timedelta(days=1), today)}
+            self._until_green(self._play_of("periodic", asked), quiet=True)
 
     def _next_day(self) -> None:
         """Without a fault the next day's load is green, and all is as it should be."""

@@ -317,6 +317,7 @@ class Year:
         proven, possible = set(ids_of(held.proven).tolist()), set(ids_of(held.possible).tolist())
         if wrong := (proven - active.keys()) | (active.keys() - proven - possible - self.forgotten):
             self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
+        self.problems += [f"{where}: {p}" for p in self._kept_wrongly(play)]
         undisturbed = active.keys() - self.registered_again - self._unproven(play)
         undisturbed &= {
             int(a.customer) for a in self.held
@@ -345,8 +346,22 @@ class Year:
         entries = [e for run in journal.runs_with("starts") for e in journal.start_changes(run).tolist()]
         pairs = [(filed, before) for filed, before, state in entries if state != StartChange.CORRECTED]
         state = self.institution.state
-        pairs += state.read_array("starts_kept").tolist() if state.exists("starts_kept") else []
+        for name in ("starts_kept", "starts_untaken"):
+            pairs += state.read_array(name).tolist() if state.exists(name) else []
         return {row for pair in pairs for row in pair}
+
+    def _kept_wrongly(self, play: Play) -> list[str]:
+        """A register that takes every start keeps none: whose file was lost or late, is filed again."""
+        switches = self.institution.simulator.switches
+        if "keeps_start" in (switches.second_file, switches.file_after_single):
+            return []
+        world = self.institution.world(play.run)
+        entries = [
+            e for run in world.journal.runs_with("starts") for e in world.journal.start_changes(run).tolist()
+        ]
+        kept = mirror.kept_starts(world).tolist()
+        kept += [entry for entry in entries if entry[2] == StartChange.KEPT]
+        return [f"{len(kept)} starts count as kept by a register that takes every start"] if kept else []
 
     def _turned_at_midnight(self, play: Play) -> set[int]:
         """Who was a customer on the run's own day and is not today, or the other way round."""

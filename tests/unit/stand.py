@@ -53,10 +53,12 @@ class TaskInstance:
         self.xcoms[key] = value
 
     def xcom_pull(self, *, task_ids: str, key: str) -> Any:
-        return self.xcoms[key]
+        return self.xcoms.get(key)
 
-    def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, Any]:
-        found = {task: s for task, s in self.states.items() if task.split("_0")[0] in task_ids}
+    def get_task_states(
+        self, *, dag_id: str, run_ids: list[str], task_ids: list[str] | None = None
+    ) -> dict[str, Any]:
+        found = {t: s for t, s in self.states.items() if task_ids is None or t.split("_0")[0] in task_ids}
         return {run_ids[0]: found} if found else {}
 
     def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:

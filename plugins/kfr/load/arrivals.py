@@ -74,6 +74,7 @@ def close_arrivals(world: World, *, arrivals: bool = True) -> list[str]:
     if not place.exists(f"{CLOSING}.json"):
         planned = _unanswered(world, place.read_array("singly"))
         left = _arrived(world) if arrivals else planned
+        lease.check(world)  # reading takes its time: another run may have taken over
         mirror.welcome_back(world, ids_of(left))
         files = cut(left, world.run.max_batch_bytes)
         labels = [f"{CLOSING}-{number}" for number in range(1, len(files) + 1)]

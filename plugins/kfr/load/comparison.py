@@ -13,7 +13,7 @@ from kfr.clock import OSLO, oslo_today
 from kfr.load import extract, lease, mirror
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
-from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.removal_queue import RemovalQueue
 from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, without
 from kfr.relationships.packing import (
@@ -63,6 +63,8 @@ def look_up(
     if world.place.exists(f"{NAME}.json") and world.place.read_json(f"{NAME}.json")["asked"] == seal:
         rows = world.place.read_array(f"{NAME}.rows")
         done = len(rows)
+    else:
+        world.place.delete(f"{NAME}.json")  # of another question: its seal must not stand over our answers
     began, began_at = world.now, done
     desired = extract.read(world).active
     while done < len(asked) and world.now < until:
@@ -77,8 +79,10 @@ def look_up(
         _require_reliable(world, np.concatenate([rows, new]), new, held)
         rows = np.concatenate([rows, new])
         done = len(rows)
-        world.place.write_array(f"{NAME}.rows", rows)
         world.place.write_array(f"{NAME}.customers", asked[:done])
+        world.place.write_array(
+            f"{NAME}.rows", rows
+        )  # after it: if a worker dies between, this is looked up again
         world.place.write_json(f"{NAME}.json", {"asked": seal})
         _say_progress(world, done, len(asked), (world.now - began) / max(done - began_at, 1))
     if not len(asked):
@@ -129,10 +133,8 @@ def read(world: World) -> Comparison | None:
 
 
 def settled(world: World, customers: Ints) -> Ints:
-    """Without those removed today: the register may answer yes for the rest of the day."""
-    queue, today = RemovalQueue.read(world.state), day_number(oslo_today(world.clock))
-    removed = [c for c in queue.of(Removal.REMOVED).tolist() if queue.entries[c].day >= today]
-    return without(customers, np.array(removed, np.int64))
+    """Without those removed today, or perhaps: the register may answer yes for the rest of the day."""
+    return without(customers, RemovalQueue.read(world.state).untold(day_number(oslo_today(world.clock))))
 
 
 def _see(world: World, customer: int, wanted: int, held: int, *, today: date, starts: bool) -> int:

@@ -38,6 +38,12 @@ class Files:
         again = {file: among(held, self._filed_again) for file, held in rows.items()}
         #: Without whom was only filed again with another start: they are there, and which start is, a look-up says.
         self.rows = {file: rows[file][~again[file]] for file in rows}
+        #: The same of files that may come yet though their entry is archived; not of the same bytes sent again.
+        self.coming = {
+            file: coming[~among(coming, self._filed_again)]
+            for file, coming in journal.archived_doubtful(world.now).items()
+            if file not in rows
+        }
         #: What was filed again and may have been loaded, packed and sorted.
         self.filed_again = union(*(rows[file][again[file]] for file in rows))
 
@@ -97,15 +103,16 @@ class Files:
 
         Nothing says which of the files was loaded last, nor whether the last one counts.
         """
-        several = _in_several(self.rows)
-        customers = ids_of(union(*(rows[among(ids_of(rows), several)] for rows in self.rows.values())))
+        files = self.rows | self.coming
+        several = _in_several(files)
+        customers = ids_of(union(*(rows[among(ids_of(rows), several)] for rows in files.values())))
         return distinct(customers[1:][customers[1:] == customers[:-1]])
 
     def _brought_otherwise(self) -> list[Ints]:
         """Customers whom more than one file, or something else than a file, can have brought; sets."""
         journal = self._world.journal
         return [
-            _in_several(self.rows),
+            _in_several(self.rows | self.coming),
             ids_of(self._filed_again),
             *(distinct(ids_of(journal.singles(run)[:, 0])) for run in journal.runs_with("singles")),
         ]

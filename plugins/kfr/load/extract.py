@@ -40,7 +40,7 @@ class CountMismatch(Retriable):
 
 
 class HalfCustomers(Retriable):
-    """The interval's query leaves out agreements of the customers that it gives."""
+    """Two of the warehouse's queries disagree about a customer: one leaves out agreements that the other gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ class StartChange(IntEnum):
     SENT = 0
     CORRECTED = 1  # looked up: the new start holds
     KEPT = 2  # looked up: the register kept the old one
+    UNTAKEN = 3  # looked up the first time that it was filed: the old one holds, or the file is lost or late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Send:
     closed_because: str | None = None  # a person's reason
     shown: bool = False  # proven, and by a witness whom nothing else can have brought
     verified: bool = False  # a sample of its rows was looked up, and what was missing is known
+    code: str | None = None  # with which it was refused
 
     @property
     def name(self) -> str:
@@ -210,12 +212,17 @@ class Journal:
 
     def doubtful(self, now: float) -> Ints:
         """Rows that may come yet, of files that nothing shows to be loaded (`is_doubtful`); of archived ones, too."""
-        rows = [self.rows(send) for send in self.sends() if is_doubtful(send, now)]
+        here = [self.rows(send) for send in self.sends() if is_doubtful(send, now)]
+        return union(*here, *self.archived_doubtful(now).values())
+
+    def archived_doubtful(self, now: float) -> dict[str, Ints]:
+        """The rows of those files of which the entry is archived, by fingerprint; packed and sorted."""
         first = f"{DELIVERED}/{oslo_date(datetime.fromtimestamp(now - DOUBT_SECONDS, UTC)).isoformat()}"
-        for name, send in self._delivered(name for name in self._state.names(DELIVERED) if name >= first):
-            if send and is_doubtful(send, now):
-                rows.append(self._state.read_array(name))
-        return union(*rows)
+        return {
+            send.file: np.sort(self._state.read_array(name))
+            for name, send in self._delivered(n for n in self._state.names(DELIVERED) if n >= first)
+            if send and is_doubtful(send, now)
+        }
 
     def missing(self, file: str) -> Ints:
         """The rows of a file, proven as a whole, that look-ups did not find; packed."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kfr.clock import oslo_today
 from kfr.load import refusals
 from kfr.load.evidence import Files
 from kfr.load.journal import Single, StartChange, is_doubtful, is_open, schedule
@@ -24,12 +25,23 @@ from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place, StateMissing
 from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
-from kfr.relationships.packing import DAY_BITS, Ints, date_of, ids_of, lookup, pack, starts_of, text_of
+from kfr.relationships.packing import (
+    DAY_BITS,
+    Ints,
+    date_of,
+    day_number,
+    ids_of,
+    lookup,
+    pack,
+    starts_of,
+    text_of,
+)
 
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
 
 KEPT_STARTS = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
+UNTAKEN_STARTS = "starts_untaken"  # the same of what was filed once, and was not taken so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +108,9 @@ def record(world: World) -> Mirror:
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
+    returned = _still_untold(world, queue)
+    possible = put(possible, proven[among(ids_of(proven), returned)])
+    proven = take(proven, returned)
     possible = take(take(possible, queue.gone()), ids_of(proven))
     after = _move(world, before, proven, possible)
     for send in files.sends:
@@ -118,13 +133,22 @@ def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
     for entries in changes:
         filed, before, state = entries.T
         # Not known until it is looked up, by whichever run.
-        open_ = before[(state == StartChange.SENT) & among(filed, sent)]
+        open_ = before[(state == StartChange.UNTAKEN) | (state == StartChange.SENT) & among(filed, sent)]
         proven = put(proven, _undated(common(open_, proven)))
         kept = before[state == StartChange.KEPT]
         proven = put(proven, kept[among(_undated(kept), proven)])
         corrected = filed[state == StartChange.CORRECTED]
         proven = put(proven, corrected[among(ids_of(corrected), ids_of(proven))])
     return proven
+
+
+def _still_untold(world: World, queue: RemovalQueue) -> Ints:
+    """Who came back on the day of their removal, while it lasts; after it a look-up tells, and they are forgotten."""
+    returned, today = queue.of(Removal.RETURNED), day_number(oslo_today(world.clock))
+    if (over := without(returned, queue.untold(today))).size:
+        queue.forget(over.tolist())
+        queue.write()
+    return without(returned, over)
 
 
 def _undated(rows: Ints) -> Ints:
@@ -185,11 +209,22 @@ def void(world: World, customers: Ints) -> None:
 def welcome_back(world: World, customers: Ints) -> None:
     """Customers are registered anew: no removal waits for them, and nothing sent before proves them present."""
     queue = RemovalQueue.read(world.state)
-    returning = common(queue.of(*Removal), customers)
+    returning = without(common(queue.of(*Removal), customers), queue.of(Removal.RETURNED))
     if returning.size:
         void(world, returning)
-        queue.forget(returning.tolist())
+        queue.come_back(returning.tolist(), day_number(oslo_today(world.clock)))
         queue.write()
+
+
+def leave_open(world: World, held: Mirror, customers: Ints) -> Mirror:
+    """Let `customers` (sorted) be possible only: they are back, and it is open whether they were removed."""
+    queue = RemovalQueue.read(world.state)
+    queue.come_back(customers.tolist(), day_number(oslo_today(world.clock)))
+    void(world, customers)
+    rows = held.proven[among(ids_of(held.proven), customers)]
+    after = _move(world, held, take(held.proven, customers), put(held.possible, rows))
+    queue.write()  # last: as long as the removal is open, this is done again
+    return after
 
 
 def salvage(world: World) -> Ints:
@@ -227,8 +262,25 @@ def read_or_restart(world: World) -> Mirror:
 
 def kept_starts(world: World) -> Ints:
     """Starts that the register did not take: int64 of shape (n, 2), as filed and as kept, packed."""
-    exists = world.state.exists(KEPT_STARTS)
-    return world.state.read_array(KEPT_STARTS) if exists else np.empty((0, 2), np.int64)
+    return _pairs(world.state, KEPT_STARTS)
+
+
+def untaken_starts(world: World) -> Ints:
+    """Starts that were filed once, by a run that is over, and not taken: int64 of shape (n, 2), as `kept_starts`."""
+    return _pairs(world.state, UNTAKEN_STARTS)
+
+
+def _pairs(state: Place, name: str) -> Ints:
+    return state.read_array(name) if state.exists(name) else np.empty((0, 2), np.int64)
+
+
+def _add_pairs(state: Place, name: str, pairs: Ints, over: Ints = NOTHING) -> None:
+    """Keep `pairs`, in place of those of the same customers; without the customers `over`."""
+    before = _pairs(state, name)
+    customers = ids_of(before[:, 0])
+    left = before[~np.isin(customers, np.concatenate([ids_of(pairs[:, 0]), over]))]
+    if len(pairs) or len(left) < len(before):
+        state.write_array(name, np.concatenate([left, pairs]))
 
 
 def put(population: Ints, rows: Ints) -> Ints:
@@ -274,12 +326,12 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
         if other == run:
             continue
         entries = journal.start_changes(other)
-        kept = entries[entries[:, 2] == StartChange.KEPT, :2]
-        if kept.size:
-            others = kept_starts(world)
-            others = others[~np.isin(ids_of(others[:, 0]), ids_of(kept[:, 0]))]
-            world.state.write_array(KEPT_STARTS, np.concatenate([others, kept]))
+        states = entries[:, 2]
+        _add_pairs(world.state, KEPT_STARTS, entries[states == StartChange.KEPT, :2])
         if other not in files_of:  # else they may still be merged, and need to know what was only filed again
+            untaken = entries[states == StartChange.UNTAKEN, :2]
+            known = np.isin(states, (StartChange.KEPT, StartChange.CORRECTED))
+            _add_pairs(world.state, UNTAKEN_STARTS, untaken, over=ids_of(entries[known, 0]))
             journal.drop_start_changes(other)
     gone = queue.gone_before(run)
     for send in journal.sends() if gone.size else []:

@@ -277,7 +277,7 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
         strata.check_unverified(world)
         lease.check(world)
         held = _without_unsure(world, mirror.record(world), desired)
-    asked = _doubtful(held, desired) if world.run.compare_with == "mirror" else desired.customers
+    asked = _doubtful(world, held, desired) if world.run.compare_with == "mirror" else desired.customers
     if not asked.size:
         return held
     comparison.look_up(world, comparison.settled(world, asked), held)
@@ -285,21 +285,22 @@ def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror
 
 
 def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mirror:
-    """The mirror without customers who are back while it is open whether their removal was carried out.
+    """The mirror with customers as possible who are back while it is open whether their removal was carried out.
 
     They are added again: the register may answer yes for the rest of the day, so no look-up can tell.
     """
     queue = RemovalQueue.read(world.state)
     unsure = common(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
-    return mirror.correct(world, held, present=NOTHING, absent=unsure) if unsure.size else held
+    return mirror.leave_open(world, held, unsure) if unsure.size else held
 
 
-def _doubtful(held: Mirror, desired: extract.Extract) -> Ints:
+def _doubtful(world: World, held: Mirror, desired: extract.Extract) -> Ints:
     """Customers who were sent and not proven: found by a look-up, they need not be sent again.
 
     If there are many, the others are sent again, and the next loads look them up.
     """
-    return common(ids_of(held.possible), ids_of(desired.active))[:MOST_LOOKED_UP]
+    open_ = common(ids_of(held.possible), ids_of(desired.active))
+    return comparison.settled(world, open_)[:MOST_LOOKED_UP]
 
 
 def _of(population: Ints, customers: Ints) -> Ints:

@@ -20,6 +20,7 @@ class Removal(StrEnum):
     REMOVED = "removed"  # 204, or 404 after an intention; proof pending
     GONE = "gone"  # looked up and not found
     HELD = "held"  # a person must look: the register contradicts what was proven
+    RETURNED = "returned"  # a customer again, on the very day of the removal
 
 
 MEANINGS = {
@@ -28,6 +29,7 @@ MEANINGS = {
     Removal.HELD: "the register did not know a customer who was proven to be there; see the last failed run",
     Removal.REMOVED: "answered; looked up again on a later day",
     Removal.GONE: "proven to be gone",
+    Removal.RETURNED: "a customer again on the day of the removal; looked up on a later day",
 }
 
 
@@ -85,6 +87,30 @@ class RemovalQueue:
             self.entries[customer] = entry
             told += [(text_of(customer), "waits")] if entry.asked else []
         return told
+
+    def come_back(self, customers: Iterable[int], today: int) -> None:
+        """Customers are to be registered anew.
+
+        The register may answer yes for the rest of the day of a removal (not documented), so until it is over no
+        look-up tells whether they are there: that outlives the plan that would send them. `today` is a day number.
+        """
+        for customer in map(int, customers):
+            entry = self.entries[customer]
+            if entry.state in (Removal.INTENDED, Removal.HELD):
+                entry.day = today  # it may have been carried out, today at the latest
+            if entry.state is not Removal.GONE and entry.day >= today:
+                entry.state = Removal.RETURNED
+            else:
+                del self.entries[customer]
+
+    def untold(self, today: int) -> Ints:
+        """Of whom no look-up of `today` (a day number) tells whether they are registered, sorted."""
+        found = sorted(
+            customer
+            for customer, entry in self.entries.items()
+            if entry.state is Removal.INTENDED or (entry.state is not Removal.GONE and entry.day >= today)
+        )
+        return np.array(found, dtype=np.int64)
 
     def gone_before(self, run: str) -> Ints:
         """Whose removal is proven and was made by another run than `run`, sorted."""

@@ -1,9 +1,10 @@
 """Starts that were filed again, and whether the register took them.
 
 Not documented is whether a second file with another date changes a start. So nothing is taken for granted: each
-is looked up in days that only the new start satisfies. Where the register keeps the old start, that is
-reported, the mirror keeps it too, and the same start is not filed a second time; a date is never fixed by a
-DELETE.
+is looked up in days that only the new start satisfies. Where the old start holds, that is reported. It may hold
+because the file is lost or late, too, which no look-up tells apart, so the next load files the start once more.
+Only if it is not taken then either, after the first file can no longer come, the register counts as keeping the
+old start: the mirror keeps it, and the same start is not filed again. A date is never fixed by a DELETE.
 """
 
 from datetime import date, timedelta
@@ -26,6 +27,10 @@ def verify(world: World, removed: Ints) -> Stratum:
     entries = world.journal.start_changes(world.run.key)
     looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, without=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
+    filed_before = dict(mirror.untaken_starts(world).tolist())
+    again = np.isin(entries[:, 0], np.array([*filed_before], np.int64))
+    # The start that the first filing found is remembered: since then the mirror knows none.
+    entries[again, 1] = [filed_before[row] for row in entries[again, 0].tolist()]
     before = dict(zip(entries[:, 0].tolist(), entries[:, 1].tolist(), strict=True))
     kept = strata.patiently(world, looked_up.tolist(), lambda row: not _is_taken(world, row, before[row]))
     if kept and len(looked_up) < len(entries):
@@ -34,7 +39,8 @@ def verify(world: World, removed: Ints) -> Stratum:
     absent = strata.patiently(world, kept, lambda row: not strata.is_present(world, row))
     lease.check(world)  # looking up takes its time: another run may have written meanwhile
     stays = np.array([row for row in kept if row not in set(absent)], np.int64)
-    entries[:, 2] = np.where(np.isin(entries[:, 0], stays), StartChange.KEPT, StartChange.CORRECTED)
+    not_taken = np.where(again, StartChange.KEPT, StartChange.UNTAKEN)
+    entries[:, 2] = np.where(np.isin(entries[:, 0], stays), not_taken, StartChange.CORRECTED)
     entries[np.isin(entries[:, 0], absent), 2] = StartChange.SENT
     world.journal.put_start_changes(world.run.key, entries)
     if absent:  # who was proven to be there is not: the next load adds them

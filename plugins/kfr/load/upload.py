@@ -13,6 +13,7 @@ import numpy as np
 from kfr.load import lease, mirror, planning, refusals, rejects
 from kfr.load.ingestion import Seen, absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
+from kfr.load.removal_queue import RemovalQueue
 from kfr.load.volume import announce_before
 from kfr.load.world import World
 from kfr.register.errors import (
@@ -24,11 +25,14 @@ from kfr.register.errors import (
     Retriable,
 )
 from kfr.relationships.batch_file import FRAME_BYTES, render
-from kfr.relationships.customers import NOTHING
+from kfr.relationships.customers import NOTHING, among, common
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
+# Refusals that say of a row that it is wrong; any other may be the interface's (OAS).
+OF_A_ROW = frozenset({"KFR-005", "KFR-010", "ERR-002", "ERR-003"})
+TOO_LARGE = 413
 
 
 class NotLoaded(Retriable):
@@ -52,7 +56,11 @@ class NotLoaded(Retriable):
 
 
 class FileRefused(Fatal):
-    """So many rows of a file are refused that the cause cannot be the rows."""
+    """So many rows of a file are refused, or in such a way, that the cause cannot be the rows."""
+
+
+class TurnedDown(Retriable):
+    """A file is turned down by an answer that says nothing of its rows, as a gateway's."""
 
 
 class Status(StrEnum):
@@ -91,15 +99,20 @@ def upload(world: World, label: str) -> list[str]:
     :raises OutcomeUnknown: sent without an answer; calling again looks before it sends again.
     :raises Retriable: not sent; call again.
     :raises FileRefused: the register refuses the file for something that is not a row of it.
+    :raises TurnedDown: the same of an answer without a code, as a gateway's: not sent; call again.
+    :raises NotApproved: somebody of the file was removed since the plan was made.
     """
     planning.require_approved(world)
     rows = world.place.read_array(f"files/{label}")
     held = mirror.read(world).proven
-    return [
-        piece.fingerprint
-        for piece in _pieces_to_send(world, label, rows, held)
-        if _status(world, piece) is Status.LOADING
-    ]
+    pieces = list(_pieces_to_send(world, label, rows, held))
+    if not pieces and (unclear := _refused_unclearly(world, rows)):
+        raise _file_refused(
+            world,
+            rows,
+            f"The register takes no row of file {label} and answers with {unclear}, which says nothing of rows",
+        )
+    return [piece.fingerprint for piece in pieces if _status(world, piece) is Status.LOADING]
 
 
 def finish(world: World, label: str, proven: Mapping[str, Seen], late: Sequence[str]) -> FileResult:
@@ -182,7 +195,7 @@ def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterato
     For k bad rows in n that is at most 1 + 2 k log2(n) requests, the logarithm rounded up: only a piece with a bad
     row is halved, each bad row is in one piece of each size, and nobody is asked twice.
     """
-    pending, refused = [rows], 0
+    pending, refused, whole = [rows], 0, rows
     while pending:
         rows = pending.pop()
         piece = _piece(world, rows)
@@ -190,33 +203,58 @@ def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterato
             if _status(world, piece) not in (Status.UNSENT, Status.UNKNOWN, Status.LATE):
                 yield piece
                 continue
-            try:
-                _send(world, label, piece, held)
-            except (InvalidIdentifier, InvalidDate, InvalidRequest):
-                world.say(f"File {label}: the register refuses {len(rows):,} rows as a whole; halving them.")
-            else:
+            if _send(world, label, piece, held):
                 yield piece
                 continue
+            world.say(f"File {label}: the register refuses {len(rows):,} rows as a whole; halving them.")
         if len(rows) == 1:
             refused += 1
         else:
             pending.extend(reversed(np.array_split(rows, 2)))
         if refused > MAX_REFUSED_ROWS:
-            raise FileRefused(
-                f"The register refuses more than {MAX_REFUSED_ROWS} single rows of file {label}: the cause "
-                "is not the rows. Compare the CorrelationIDs with DSOP@bits.no before anything is sent again."
+            raise _file_refused(
+                world, whole, f"The register refuses more than {MAX_REFUSED_ROWS} single rows of file {label}"
             )
 
 
-def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
+def _file_refused(world: World, rows: Ints, what: str) -> FileRefused:
+    """The error; and the refusals are taken back, so that a clear asks again."""
+    for send in _refusals(world, rows):
+        world.journal.withdraw(send)
+    return FileRefused(
+        f"{what}: the cause is not the rows. Nothing of them counts as refused. Compare the CorrelationIDs with "
+        "DSOP@bits.no, then clear this task with what follows it: it asks again."
+    )
+
+
+def _refused_unclearly(world: World, rows: Ints) -> str | None:
+    """The code with which rows stand refused, alone, if it says nothing of rows. Those refused before are known."""
+    if among(rows, np.sort(refusals.read(world.state)[:, 0])).all():
+        return None
+    codes = [s.code for s in _refusals(world, rows) if s.rows == 1 and s.code]
+    return next((code for code in codes if code not in OF_A_ROW), None)
+
+
+def _refusals(world: World, rows: Ints) -> Iterator[Send]:
+    """The refusals of a batch file and of its parts, by the journal."""
+    own = [s for s in world.journal.of_file(_piece(world, rows).fingerprint) if s.outcome is Outcome.REFUSED]
+    yield from own
+    if own and len(rows) > 1:
+        for half in np.array_split(rows, 2):
+            yield from _refusals(world, half)
+
+
+def _send(world: World, label: str, piece: Piece, held: Ints) -> bool:
+    """Send a piece, unless it turns out to be there; False if the register refuses it as a whole."""
     journal = world.journal
     earlier = journal.of_file(piece.fingerprint)
     asked = [*candidates(piece.rows, held, piece.fingerprint), *(w for s in earlier for w in s.witnesses)]
     witnesses = absent(world, list(dict.fromkeys(asked)), held)
     lease.check(world)  # only now: looking witnesses up takes its time, and another run may have taken over
+    _require_nobody_removed(world, label, piece)
     if loaded := [s for s in earlier if s.witnesses and not set(s.witnesses) & set(witnesses)]:
         record_proof(journal, {s.name: (world.now, 0.0) for s in loaded})  # after all
-        return
+        return True
     send = Send(
         file=piece.fingerprint,
         attempt=max((s.attempt for s in earlier), default=0) + 1,  # an earlier one may be archived
@@ -232,8 +270,16 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
     try:
         correlation_id = world.register.send_file(render(piece.rows))
     except (InvalidIdentifier, InvalidDate, InvalidRequest) as refusal:
-        journal.put(_answered(world, send, Outcome.REFUSED, refusal.correlation_id))
-        raise
+        if refusal.code is None and refusal.status != TOO_LARGE:
+            journal.withdraw(send)
+            raise TurnedDown(
+                f"File {label} was turned down with {refusal.status} and without a code of the register, most likely "
+                "by a gateway on the way. Nothing of it was sent on.",
+                correlation_id=refusal.correlation_id,
+            ) from None
+        answered = _answered(world, send, Outcome.REFUSED, refusal.correlation_id)
+        journal.put(replace(answered, code=refusal.code or str(refusal.status)))
+        return False
     except OutcomeUnknown as unknown:
         journal.put(_answered(world, send, Outcome.UNKNOWN, unknown.correlation_id))
         raise
@@ -246,6 +292,17 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> None:
         + (f", attempt {send.attempt}" if send.attempt > 1 else "")
         + f" (CorrelationID {correlation_id})."
     )
+    return True
+
+
+def _require_nobody_removed(world: World, label: str, piece: Piece) -> None:
+    """A file that is sent again after removals would bring them back; who is a customer again is in a new plan."""
+    removed = common(RemovalQueue.read(world.state).gone(), np.sort(piece.rows >> DAY_BITS))
+    if removed.size:
+        raise planning.NotApproved(
+            f"{len(removed):,} customers of file {label} were removed since it was planned, so it is not sent again. "
+            "Clear extract_relationships with what follows it."
+        )
 
 
 def _answered(world: World, send: Send, outcome: Outcome, correlation_id: str | None) -> Send:

@@ -94,6 +94,7 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
         )
         world.say(f"File {label}: {found}; counting all {len(rows):,}.")
         wrong = _count_fully(world, label, rows)
+        lease.check(world)  # a count takes hours: another run may have written meanwhile
         _keep_out_of_the_mirror(world, label, wrong)
         mirror.record(world)  # who is held to be there is no witness of the repair
         _repair(world, label, wrong)

@@ -50,7 +50,11 @@ def _tell_of_failure(context: Any, *, again: bool) -> None:
     if (context.get("params") or {}).get("dry_run") or not is_load(dag_run.dag_id):
         return  # the other Dags say themselves, by mail, what they have found
     ledger = _ledger(context["params"].get("kfr_conn_id", "kfr_default"), dag_run.dag_id, dag_run.run_id)
-    _tell_once(ledger, lambda standing: failure_of(context, standing, again=again), lambda: not again and _is_first(context))
+    _tell_once(
+        ledger,
+        lambda standing: failure_of(context, standing, again=again),
+        lambda: not again and _is_first(context),
+    )
 
 
 def _tell_of_lateness(run: dict[str, Any], kfr_conn_id: str) -> None:

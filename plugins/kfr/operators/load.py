@@ -182,9 +182,8 @@ class KfrRecordMirrorOperator(KfrStepOperator):
             context["outlet_events"][asset].extra = counts
         return counts
 
-
     def _is_proven(self, context: Any, world: "World") -> bool:
-        """Whether the verification itself came to an end, and about this plan: a person may have marked it success."""
+        """Whether the verification itself came to an end, and about this plan: a person may have marked it."""
         shown = context["ti"].xcom_pull(task_ids=self.verified_by, key="return_value")
         return bool(shown) and world.place.exists(PROOF) and shown == world.place.read_json(PROOF)
 
@@ -221,25 +220,26 @@ class KfrRemoveStagedFilesOperator(KfrStepOperator):
     It is the Dag's last word. Airflow leaves teardowns alone when a person marks a run as failed, and takes a last
     task that is skipped for success: so this one is a teardown, and looks at all the others.
 
-    :param recorded_by: task id of the mirror's task of the same Dag.
+    :param last: task id of the last of them that matters, which ends as *success*, or *skipped* in a dry run.
     """
 
-    def __init__(self, *, recorded_by: str, **kwargs: Any) -> None:
+    def __init__(self, *, last: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.recorded_by = recorded_by
+        self.last = last
 
     def execute(self, context: Any) -> int:
         states = states_of(context)
-        with self.world(context) as world:
-            ended = "skipped" if world.run.dry_run else "success"
-            failed = failed_of(states)
-            if failed or states.get(self.recorded_by) != ended:
-                raise Fatal(
-                    f"{', '.join(failed) or self.recorded_by} did not end well, so this run is not green. Its staged "
-                    "files stay for the next try. Clear what failed with its downstream tasks, or let the next run "
-                    "go on from here."
-                )
-            return world.place.remove_all()
+        failed = failed_of(states)
+        if failed or states.get(self.last) != ("skipped" if context["params"]["dry_run"] else "success"):
+            raise Fatal(
+                f"{', '.join(failed) or self.last} did not end well, so this run is not green. Its staged files "
+                "stay for the next try. Clear what failed with its downstream tasks, or let the next run go on from "
+                "here."
+            )
+        return int(super().execute(context))
+
+    def step(self, world: "World") -> int:
+        return world.place.remove_all()
 
 
 def states_of(context: Any) -> dict[str, str | None]:

@@ -129,7 +129,7 @@ def execute(dsn: str, database_file: Path) -> Iterator[Callable[[str, str], None
 
     yield execute
     for way in ("adbc", "duckdb"):
-        execute(way, "DELETE FROM agreements WHERE customer_id = '{added}'")
+        execute(way, "DELETE FROM agreements WHERE customer_id LIKE '%{added}%'")
 
 
 def read_and_count(snapshot: Snapshot) -> int | None:

@@ -75,6 +75,24 @@ def test_agreements_of_finds_those_of_more_customers_than_a_statement_binds(
     assert pc.any(pc.starts_with(found["customer_id"], " ")).as_py()  # blanks do not hide one
 
 
+BLANKS = {"tab": "chr(9)", "line": "chr(13) || chr(10)", "page": "chr(11) || chr(12)", "space": "' '"}
+
+
+@pytest.mark.parametrize("blanks", BLANKS.values(), ids=BLANKS.keys())
+@pytest.mark.parametrize("way", WAYS)
+def test_the_two_queries_trim_what_the_extract_trims(
+    way: str, blanks: str, warehouse: Warehouses, execute: Callable[[str, str], None]
+):
+    """Else an agreement that keeps a customer is not found when it is asked for, and the customer is removed."""
+    for customer in (f"{blanks} || '{{added}}'", f"'{{added}}' || {blanks}"):
+        execute(way, f"INSERT INTO agreements VALUES ({customer}, DATE '2026-02-02', NULL)")
+    added = "11111111111"
+    assert len(warehouse(way).agreements_of([added])) == 2
+    with warehouse(way).changed_agreements(date(2026, 2, 2), date(2026, 2, 2)) as snapshot:
+        found = read(snapshot)["customer_id"]
+    assert len([text for text in found.to_pylist() if text and text.strip() == added]) == 2
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_agreements_of_nobody_are_none(way: str, warehouse: Warehouses):
     assert warehouse(way).agreements_of([]).equals(SCHEMA.empty_table())

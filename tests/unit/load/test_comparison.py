@@ -195,6 +195,34 @@ def test_the_worker_may_die_anywhere_and_no_stretch_is_looked_up_twice(loaded, m
     assert looked_up(loaded) == before
 
 
+def test_wherever_the_worker_dies_the_comparison_comes_to_its_end(loaded, monkeypatch):
+    """Also between the two arrays of its last checkpoint, which are of one length in the end."""
+    monkeypatch.setattr(comparison, "STRETCH", 4)
+    asked, held = customers_of(loaded), mirror.read(loaded.world)
+    for touches in range(1, 100):
+        loaded.world.place.delete("compared.json")
+        died = loaded.crash(touches, lambda: comparison.look_up(loaded.world, asked, held))
+        assert comparison.look_up(loaded.world, asked, held)
+        comparison.take_over(loaded.world, mirror.read(loaded.world))
+        found = comparison.read(loaded.world)
+        assert found
+        assert (found.customers, found.present) == (12, 12)
+        if not died:
+            break
+    assert touches > 30
+
+
+def test_the_answers_to_one_question_are_never_taken_for_those_to_another(loaded, monkeypatch):
+    """As when the worker dies in the first checkpoint of the other."""
+    asked, held = customers_of(loaded), mirror.read(loaded.world)
+    monkeypatch.setattr(comparison, "STRETCH", 4)
+    assert not comparison.look_up(loaded.world, asked, held, until=loaded.world.now + 0.001)
+    for touches in range(1, 60):
+        loaded.crash(touches, lambda: comparison.look_up(loaded.world, asked[4:], held))
+        assert comparison.look_up(loaded.world, asked, held)
+        assert loaded.world.place.read_array("compared.rows").tolist() == held.proven.tolist()
+
+
 def test_it_stops_at_its_time_and_goes_on_where_it_was(loaded, monkeypatch):
     monkeypatch.setattr(comparison, "STRETCH", 4)
     asked, held = customers_of(loaded), mirror.read(loaded.world)

@@ -1,7 +1,7 @@
 """The mirror moves by what the journal proves, and by nothing else."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from kfr.load import mirror, refusals
 from kfr.load.journal import Outcome, Single, StartChange, Witness
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StateMissing
-from kfr.relationships.packing import UNKNOWN_DAY, Ints, day_number, ids_of, starts_of
+from kfr.relationships.packing import UNKNOWN_DAY, Ints, date_of, day_number, ids_of, starts_of
 from tests.faults.institution import Institution
 from tests.unit.load.one_load import START, OneLoad, a_send, file_of, packed, sent
 
@@ -259,3 +259,57 @@ def test_a_crash_at_any_touch_of_the_very_first_recording_loses_nothing(folder):
         if not died:
             return
     pytest.fail("record touches the world for ever")
+
+
+def given_up(load: OneLoad) -> None:
+    """A file of 5 and 6 that a person closed too early: it may come; 5 was looked up in vain, so it is archived."""
+    journal, now = load.world.journal, load.world.now
+    closed = a_send(file_of(5), rows=2, counts_from=now, closed_because="Bits", witnesses=WITNESS)
+    journal.intend(closed, packed([5, 6], START))
+    mirror.void(load.world, np.array([5]))
+    assert journal.sends() == []
+
+
+WITNESS = (Witness(customer_id=5),)
+
+
+def test_a_file_that_may_come_though_it_is_archived_can_have_brought_the_witnesses_of_another(began):
+    given_up(began)
+    rows = packed([5], START + timedelta(days=1))
+    now = began.world.now
+    send = a_send(
+        "e" * 64, run=began.run.key, rows=1, counts_from=now, proven_at=now, shown=False, witnesses=WITNESS
+    )
+    began.world.journal.intend(send, rows)
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([], [5])
+
+
+def test_whom_a_file_that_may_come_has_with_another_start_has_a_start_that_is_not_known(began):
+    given_up(began)
+    rows = packed([5, 9], START + timedelta(days=1))
+    witnesses, now = (Witness(customer_id=9),), began.world.now
+    send = a_send("e" * 64, run=began.run.key, rows=2, counts_from=now, proven_at=now, witnesses=witnesses)
+    began.world.journal.intend(send, rows)
+    mirror.record(began.world)
+    held = mirror.read(began.world).proven
+    assert ids_of(held).tolist() == [5, 9]
+    assert [date_of(day) for day in starts_of(held).tolist()] == [None, START + timedelta(days=1)]
+
+
+def test_the_same_bytes_sent_again_are_proven_whichever_copy_came(began):
+    given_up(began)
+    rows, now = packed([5, 6], START), began.world.now
+    again = a_send(
+        file_of(5),
+        run=began.run.key,
+        rows=2,
+        attempt=2,
+        counts_from=now,
+        proven_at=now,
+        shown=False,
+        witnesses=WITNESS,
+    )
+    began.world.journal.intend(again, rows)
+    mirror.record(began.world)
+    assert began.proven == [5, 6]

@@ -328,3 +328,25 @@ def test_who_was_only_filed_again_in_a_file_that_nothing_proves_is_removed_the_n
     loaded.end([goes])
     assert remove_ended(loaded.world).held_back == 1
     assert removed(loaded) == []
+
+
+@pytest.mark.parametrize("interval", [False, True])
+def test_two_queries_that_do_not_find_the_same_rows_remove_nobody_and_say_so(loaded, interval):
+    """A tab behind the identifier, which the extract trims and the other query does not; it was passed over."""
+    ended = customers_of(loaded)[:2]
+    loaded.finish()
+    lease.release(loaded.world)
+    loaded.end(ended)
+    for agreement in loaded.institution.warehouse.agreements_held:
+        if int(agreement.customer) == ended[0]:
+            agreement.customer += "\t"
+    days = {"scope": "interval", "interval": (loaded.today, loaded.today)} if interval else {}
+    load = loaded.next(**days)
+    assert load.plan(first_load=False).removals == 2
+    load.close_additions()
+    with pytest.raises(extract.HalfCustomers, match=r"agreements_of\.sql gives no agreement of 1 customers"):
+        remove_ended(load.world)
+    assert removed(load) == []
+    for agreement in load.institution.warehouse.agreements_held:
+        agreement.customer = agreement.customer.strip()
+    assert remove_ended(load.world).removed == 2

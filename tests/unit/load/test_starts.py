@@ -9,7 +9,7 @@ from kfr.load.verification import NotEqual
 from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import date_of, ids_of, starts_of
 from tests.faults.institution import Agreement, Institution
-from tests.simulator import Switches
+from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import OneLoad
 
 EARLIER, LATER = -50, 50  # days by which a start is corrected
@@ -55,23 +55,66 @@ def test_a_start_that_the_register_takes_is_proven_and_the_mirror_has_it(folder,
 
 
 @pytest.mark.parametrize("days", [EARLIER, LATER])
-def test_a_start_that_the_register_keeps_is_reported_and_neither_removed_nor_filed_again(folder, days):
+def test_a_start_that_the_register_keeps_is_filed_twice_reported_and_neither_removed_nor_filed_again(
+    folder, days
+):
+    """Twice, on two days: the first file may have been lost, or late."""
     load = takes_starts(folder, "keeps_start")
     customer, *_ = loaded(load)
     before = load.registered[customer]
-    correct_start(load, customer, days)
-    load = load.next()
-    proof = load.run_through()
-    assert (stratum(load).start_not_corrected, proof.misses) == (1, 0)
-    assert proven_start(load, customer) == before
-    assert load.calls("remove_one") == []
     files = len(load.calls("register_file"))
-    for _ in range(2):
+    correct_start(load, customer, days)
+    for known in (None, before):
+        load = load.next()
+        proof = load.run_through()
+        assert (stratum(load).start_not_corrected, proof.misses) == (1, 0)
+        assert proven_start(load, customer) == known
         load.pass_days(1)
+    for _ in range(2):
         load = load.next()
         load.run_through()
         assert planning.read(load.world).start_kept == 1
-    assert len(load.calls("register_file")) == files
+        assert proven_start(load, customer) == before
+        load.pass_days(1)
+    assert load.calls("remove_one") == []
+    assert len(load.calls("register_file")) == files + 2
+    assert mirror.untaken_starts(load.world).size == 0
+
+
+@pytest.mark.parametrize("days", [EARLIER, LATER])
+@pytest.mark.parametrize("back", [False, True], ids=["stays", "is taken back the next day"])
+@pytest.mark.parametrize("kind", [FaultKind.FILE_DROPPED, FaultKind.LOADING_STALLED])
+def test_a_start_whose_file_is_lost_or_late_is_filed_again(folder, days, back, kind):
+    """Nothing in it could prove it, so it looks as if the register had kept the old one."""
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    correct_start(load, customer, days)
+    load = load.next()
+    load.fault(kind, seconds=7200.0)
+    load.run_through()
+    assert stratum(load).start_not_corrected == 1
+    assert proven_start(load, customer) is None
+    load.pass_days(1)
+    start = correct_start(load, customer, -days if back else 0)
+    for _ in range(2):
+        load = load.next()
+        load.run_through()
+        assert load.registered[customer] == start == proven_start(load, customer)
+        load.pass_days(1)
+
+
+def test_two_filings_of_one_day_show_no_more_than_one(folder):
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    start = correct_start(load, customer, EARLIER)
+    for _ in range(2):
+        load.fault(FaultKind.FILE_DROPPED)
+        load = load.next()
+        load.run_through()
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert load.registered[customer] == start == proven_start(load, customer)
 
 
 def test_another_correction_of_a_start_that_was_kept_is_filed(folder):
@@ -183,6 +226,10 @@ def test_a_start_that_the_register_kept_is_known_again(folder):
     assert proven_start(load, customer) is None  # as long as nobody has looked
     load.close_additions()
     load.finish()
+    lease.release(load.world)
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
     assert proven_start(load, customer) == before
 
 

@@ -6,14 +6,15 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kfr.load import extract, lease, mirror, planning, removal, upload
-from kfr.load.journal import Outcome
-from kfr.load.upload import FileRefused, NotLoaded
-from kfr.register.errors import AccessRefused, OutcomeUnknown, Retriable
+from kfr.load import extract, lease, mirror, planning, refusals, removal, upload
+from kfr.load.journal import Outcome, Witness
+from kfr.load.upload import FileRefused, NotLoaded, TurnedDown
+from kfr.register.client import RegisterClient
+from kfr.register.errors import AccessRefused, InvalidRequest, OutcomeUnknown, Retriable
 from kfr.relationships.packing import DAY_BITS, date_of, day_number, ids_of, starts_of, text_of
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, a_send
 
 
 def spoil(load: OneLoad, *positions: int) -> list[int]:
@@ -233,6 +234,9 @@ def test_a_file_of_which_too_many_rows_are_refused_has_another_cause(load, monke
     with pytest.raises(FileRefused, match=r"more than 3 single rows.*DSOP@bits.no"):
         upload.upload(load.world, "0001")
     assert load.registered == {}
+    assert load.sends == []
+    monkeypatch.setattr(upload, "MAX_REFUSED_ROWS", 12)
+    assert load.send().refused == 12  # cleared, it asks again
 
 
 def test_a_file_with_every_row_refused_ends_without_rows(load):
@@ -241,6 +245,88 @@ def test_a_file_with_every_row_refused_ends_without_rows(load):
     spoil(load, 0)
     result = load.send()
     assert (result.refused, result.status, result.size) == (1, "proven", 0)
+
+
+@pytest.mark.parametrize("status", [400, 405, 415, 418])
+def test_a_gateway_that_turns_a_file_down_says_nothing_of_its_rows(planned, status):
+    """Else everyone in it would be held back for a week, and the load be green."""
+    planned.fault(FaultKind.STATUS, status=status, body="html")
+    with pytest.raises(
+        TurnedDown, match=f"File 0001 was turned down with {status} and without a code"
+    ) as caught:
+        upload.upload(planned.world, "0001")
+    assert caught.value.correlation_id
+    assert planned.sends == []
+    assert planned.send().refused == 0
+    assert len(planned.registered) == 30
+
+
+def test_a_file_whose_first_copy_may_be_loading_stays_open_when_a_gateway_turns_the_second_one_down(planned):
+    rows = planned.world.place.read_array("files/0001")
+    piece, customer = upload._piece(planned.world, rows), int(ids_of(rows)[0])
+    first = a_send(piece.fingerprint, outcome=Outcome.UNKNOWN, witnesses=(Witness(customer_id=customer),))
+    planned.world.journal.intend(first, rows)
+    planned.fault(FaultKind.STATUS, status=400, body="html")
+    with pytest.raises(TurnedDown):
+        upload.upload(planned.world, "0001")
+    assert [send.loads for send in planned.sends] == [True]
+
+
+def test_a_look_up_that_is_turned_down_halves_no_file(planned):
+    """It is the look-up of a witness before the file is sent."""
+    planned.fault(FaultKind.STATUS, "look_up", status=415, body="html")
+    with pytest.raises(InvalidRequest):
+        upload.upload(planned.world, "0001")
+    assert planned.send().sends == 1
+
+
+def test_a_file_that_is_too_large_for_a_gateway_is_halved(planned):
+    planned.fault(FaultKind.STATUS, status=413, body="html")
+    assert planned.send().refused == 0
+    assert len(planned.calls("register_file")) == 3
+    assert len(planned.registered) == 30
+
+
+@pytest.mark.parametrize("code", ["KFR-004", "KFR-009"])
+def test_a_file_of_which_nothing_is_taken_for_something_that_need_not_be_a_row_is_refused_as_a_whole(
+    planned, code, monkeypatch
+):
+    """As when the interface has changed. A person looks; a clear asks again."""
+
+    def refuse(*_: object) -> str:
+        raise InvalidRequest("no", status=400, code=code)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "send_file", refuse)
+        with pytest.raises(FileRefused, match=f"takes no row of file 0001 and answers with {code}"):
+            upload.upload(planned.world, "0001")
+    assert planned.sends == []
+    assert planned.send().refused == 0
+    assert len(planned.registered) == 30
+
+
+def test_a_row_that_is_refused_with_such_a_code_counts_as_refused_where_others_are_taken(
+    planned, monkeypatch
+):
+    """Which code a single wrong row is refused with is not documented."""
+    send, bad = RegisterClient.send_file, planned.world.place.read_array("files/0001")[7:8]
+
+    def refuse(self: RegisterClient, content: bytes) -> str:
+        if text_of(int(ids_of(bad)[0])).encode() in bytes(content):
+            raise InvalidRequest("no", status=400, code="KFR-004")
+        return send(self, content)
+
+    monkeypatch.setattr(RegisterClient, "send_file", refuse)
+    assert planned.send().refused == 1
+    assert len(planned.registered) == 29
+    lease.release(planned.world)
+    again = planned.with_run(run_id="again")
+    again.world.state.delete(f"sends/{planned.sends[0].file[:40]}-1")
+    plan = again.plan()
+    assert plan.held_back == 1
+    planned.pass_days(refusals.RETRY_DAYS)
+    plan = again.plan()
+    assert [again.send(label).refused for label in plan.labels][-1] == 1  # known as such: alone in its file
 
 
 def test_nothing_is_sent_by_a_run_that_lost_the_register(planned):
@@ -284,7 +370,8 @@ def test_a_start_that_moved_is_filed_again_and_proves_nothing_by_itself(load, wa
     taken = way == "changes_start"
     start = load.today - timedelta(days=150 if taken else 100)
     assert again.registered == dict.fromkeys(customers, start)
-    assert starts_of(mirror.read(again.world).proven).tolist() == [day_number(start)] * 5
+    known = day_number(start) if taken else 0  # not taken once: the file may be lost, too
+    assert starts_of(mirror.read(again.world).proven).tolist() == [known] * 5
 
 
 def test_the_words_of_sending_name_no_customer(planned):

@@ -1,8 +1,11 @@
 """Every alert is provoked and its mail read, over SMTP."""
 
 import asyncio
+import base64
+import errno
 import json
 import logging
+import os
 from dataclasses import asdict
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,6 +16,8 @@ import pytest
 from kfr.hooks.world import world_of
 from kfr.load import lease
 from kfr.load.planning import GuardStopped
+from kfr.load.sealing import StateDamaged
+from kfr.load.staging import StagingFull
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
 from kfr.notifications import cases
@@ -276,6 +281,43 @@ def test_without_the_connection_the_first_failed_task_tells_and_no_other(
     assert "connection cannot be read" in mail.subject
 
 
+def damage(stand: Stand, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Let the staging place be what is wrong."""
+    if how == "another key":
+        extra = json.loads(os.environ["AIRFLOW_CONN_KFR_DEFAULT"])
+        extra["extra"]["staging_key"] = base64.b64encode(bytes(32)).decode()
+        monkeypatch.setenv("AIRFLOW_CONN_KFR_DEFAULT", json.dumps(extra))
+    elif how == "full disk":
+        monkeypatch.setattr("kfr.load.staging._replace", no_space)
+    else:
+        monkeypatch.setenv("AIRFLOW_VAR_KFR_STAGING", "nosuch://staging")
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("how", ["another key", "full disk", "no such place"])
+def test_a_staging_place_that_cannot_be_used_keeps_nobody_from_being_told(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    stand.staging.state.write_json("watermark", {"as_of": stand.today.isoformat(), "run": "a-run"})
+    stand.staging.state.write_json("mirror", {"version": 2, "proven": 7})
+    damage(stand, monkeypatch, how)
+    error = StagingFull("No space left.") if how == "full disk" else StateDamaged("It does not open.")
+    alert_retry(failed(stand, not_loaded()))  # can wait: it is told if it fails for good
+    assert stand.simulator.mails == []
+    alert_failure(failed(stand, error, "extract_relationships"))
+    states = {"manual__1": {"extract_relationships": "failed"}}
+    monkeypatch.setattr(stand.ti, "get_task_states", lambda **_: states)
+    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
+    late(stand)
+    mail, too_late = stand.simulator.mails
+    assert str(error) in mail.text
+    assert "its connection or its state cannot be read or written" in flat(mail.text)
+    assert "not proven in time" in too_late.subject
+
+
 def late(stand: Stand, run_type: str = "scheduled") -> None:
     run = {"dag_id": "kfr_periodic_load", "dag_run_id": "scheduled__1", "run_type": run_type}
     asyncio.run(alert_late(context={"dag_run": run, "deadline": {}}, kfr_conn_id="kfr_default"))
@@ -289,6 +331,11 @@ def test_a_scheduled_load_that_is_not_proven_in_time_is_told_of_once_and_its_end
     assert "/dags/kfr_periodic_load/runs/scheduled__1/plugin/kfr-run" in mail.text
     recover(stand)
     assert "not proven in time" in stand.simulator.mails[1].text
+
+
+def test_a_run_that_an_asset_has_started_can_be_late_too(stand: Stand):
+    late(stand, "asset_triggered")
+    assert len(stand.simulator.mails) == 1
 
 
 @pytest.mark.parametrize("run_type", ["manual", "backfill"])

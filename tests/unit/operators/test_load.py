@@ -48,6 +48,15 @@ def planned(stand: Stand, number: int = 5) -> list[str]:
     return new
 
 
+def verified(stand: Stand, *, mark: bool = False) -> None:
+    """Let the verification have ended well; or let a person only have marked it so."""
+    proof = {"strata": [], "look_ups": 5, "misses": 0, "holds": 5}
+    stand.staging.run(run_key("kfr_initial_load", "manual__1")).write_json("proof.json", proof)
+    stand.ti.states = {"verify": "success"}
+    if not mark:
+        stand.ti.xcoms["return_value"] = proof
+
+
 def test_what_steps_hand_to_airflow_holds_figures_and_labels_and_no_customer(stand: Stand):
     new = customers(5)
     stand.join(*new)
@@ -104,7 +113,7 @@ def test_a_run_that_lost_the_register_records_nothing(stand: Stand):
 def test_a_verified_run_that_lost_the_register_before_it_recorded_is_not_green(stand: Stand):
     """Nothing of it would be in the mirror, and nobody would know."""
     planned(stand)
-    stand.ti.states = {"verify": "success"}
+    verified(stand)
     operator(load.KfrReleaseOperator).execute(stand.context())
     with pytest.raises(LeaseLost):
         operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
@@ -156,11 +165,55 @@ def test_a_wait_that_broke_off_is_tried_again(stand: Stand):
 
 def test_a_run_s_staged_files_are_removed_and_the_state_stays(stand: Stand):
     planned(stand)
-    assert operator(load.KfrRemoveStagedFilesOperator).execute(stand.context()) > 5
+    stand.ti.states = {"record": "success", "plan": "success"}
+    assert operator(load.KfrRemoveStagedFilesOperator, last="record").execute(stand.context()) > 5
     assert stand.staging.state.exists("mirror")
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
         assert mirror.read(world).proven.size == 0
         assert not world.place.exists("plan.json")
+
+
+@pytest.mark.parametrize(
+    ("states", "dry_run", "named"),
+    [
+        ({"record": "success", "upload_0": "failed"}, False, "upload_0"),
+        ({"record": "success", "confirm": "upstream_failed"}, False, "confirm"),
+        ({"record": "skipped"}, False, "record"),  # as when the run was marked as failed, or as success
+        ({"record": "failed"}, False, "record"),
+        ({}, False, "record"),
+        ({"record": "skipped", "plan": "failed"}, True, "plan"),
+    ],
+)
+def test_a_run_that_did_not_end_well_keeps_its_files_and_is_red(
+    stand: Stand, states: dict[str, str], dry_run: bool, named: str
+):
+    planned(stand)
+    stand.ti.states = states
+    clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+    with pytest.raises(Fatal, match=f"^{named} did not end well, so this run is not green"):
+        clean.execute(stand.context(dry_run=dry_run))
+    assert stand.staging.run(run_key("kfr_initial_load", "manual__1")).exists("plan.json")
+
+
+def test_a_dry_run_that_ended_well_keeps_no_files(stand: Stand):
+    planned(stand)
+    stand.ti.states = {"record": "skipped", "plan": "success"}
+    clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+    assert clean.execute(stand.context(dry_run=True)) > 0
+
+
+def test_a_verification_that_a_person_marked_as_success_proves_nothing(stand: Stand):
+    planned(stand)
+    verified(stand, mark=True)
+    record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
+    with pytest.raises(Fatal, match="not verified, so this run is not green"):
+        record.execute(stand.context())
+    stand.ti.xcoms["return_value"] = {"look_ups": 4}  # of an earlier plan
+    with pytest.raises(Fatal, match="not verified, so this run is not green"):
+        record.execute(stand.context())
+    assert not stand.staging.state.exists("watermark")
+    report = Kept.from_text(stand.ti.xcoms[REPORT])
+    assert json.loads(report.content)["outcome"] == "not proven"
 
 
 def test_recording_the_mirror_sweeps_what_is_past_its_time_also_when_the_run_fails(
@@ -219,15 +272,19 @@ def test_a_proven_load_ends_the_alert_of_the_failed_one(stand: Stand):
     context = stand.context()
     context |= {"exception": Fatal("no"), "ti": SimpleNamespace(task_id="a_task", map_index=-1, try_number=1)}
     retrying()["on_failure_callback"](context)
-    stand.ti.states = {"verify": "success"}
+    verified(stand)
+    stand.ti.states["confirm"] = "failed"  # D-4 has not left: that is not over
     record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
+    record.execute(stand.context())
+    assert len(stand.simulator.mails) == 1
+    verified(stand)
     record.execute(stand.context())
     assert [m.subject.split("]")[0].strip() for m in stand.simulator.mails] == ["[KFR, act now", "[KFR, over"]
 
 
 def test_every_task_leaves_how_things_stand_for_the_page_and_the_last_one_the_report(stand: Stand):
     new = planned(stand)
-    stand.ti.states = {"verify": "success"}
+    verified(stand)
     operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
     status, report = stand.ti.xcoms[STATUS], Kept.from_text(stand.ti.xcoms[REPORT])
     assert status["run"]["plan"]["added"] == 5

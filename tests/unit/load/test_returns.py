@@ -1,0 +1,198 @@
+"""Customers who come back on the day of their removal: until it is over no look-up tells whether they are there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kfr.load import comparison, lease, mirror, planning, removal, upload, verification
+from kfr.load.planning import NotApproved
+from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.load.staging import StagingFull
+from kfr.relationships.packing import day_number
+from tests.faults.institution import Institution
+from tests.simulator import Switches
+from tests.unit.load.one_load import OneLoad, customers_of, states
+
+
+@pytest.fixture
+def removing(folder: Path) -> tuple[OneLoad, int]:
+    """A register that answers yes for the rest of the day; a load that is about to remove a customer."""
+    load = OneLoad(Institution(folder, switches=Switches(removal="ends_today_inclusive")))
+    customer = load.join(10)[4]
+    load.first()
+    load.pass_days(1)
+    load = load.next()
+    load.end([customer])
+    load.plan(first_load=False)
+    load.close_additions()
+    return load, customer
+
+
+def die(*_: object) -> None:
+    raise StagingFull("No space left.")
+
+
+def come_back(load: OneLoad, customer: int) -> None:
+    for agreement in load.institution.warehouse.agreements_held:
+        if int(agreement.customer) == customer:
+            agreement.ended = None
+
+
+def die_behind_the_delete(load: OneLoad, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The register has carried the removal out, and the worker does not know."""
+    with monkeypatch.context() as patch:
+        patch.setattr("kfr.load.removal.oslo_date", die)
+        with pytest.raises(StagingFull):
+            removal.remove_ended(load.world)
+
+
+def is_registered_tomorrow(load: OneLoad, customer: int) -> bool:
+    load.pass_days(1)
+    today = load.today
+    return load.world.look_up(customer, today, today)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["removed", "perhaps removed"])
+@pytest.mark.parametrize("compare_with", ["mirror", "register"])
+@pytest.mark.parametrize("plans", [1, 2], ids=["one plan", "a plan that was not carried out before"])
+def test_who_comes_back_on_the_day_of_the_removal_is_sent_again_whatever_look_ups_say(
+    removing, monkeypatch, answered, compare_with, plans
+):
+    load, customer = removing
+    if answered:
+        removal.remove_ended(load.world)
+    else:
+        die_behind_the_delete(load, monkeypatch)
+    lease.release(load.world)
+    come_back(load, customer)
+    assert load.world.look_up(customer, load.today, load.today)  # though it is removed
+    for _ in range(plans):
+        load = load.next(compare_with=compare_with)
+        assert load.plan(first_load=False).added == 1
+        assert states(load) == {customer: Removal.RETURNED}
+        lease.release(load.world)
+    load.run_through()
+    assert customer in load.possible  # a look-up tells tomorrow
+    assert is_registered_tomorrow(load, customer)
+    load = load.next()
+    load.run_through()
+    assert customer in load.proven
+    assert states(load) == {}
+
+
+def test_whom_a_file_did_not_bring_back_is_found_missing_the_next_day(removing):
+    """A register may take a row of somebody whom it has removed that day, and do nothing with it."""
+    load, customer = removing
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    come_back(load, customer)
+    load = load.next()
+    load.run_through()
+    load.institution.simulator.plant_defect("missing", customer)
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert customer in load.registered
+    assert load.calls("register_file")[-1].at > load.calls("remove_one")[-1].at
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_who_comes_back_and_leaves_once_more_that_day(removing, monkeypatch, stays):
+    load, customer = removing
+    die_behind_the_delete(load, monkeypatch)
+    lease.release(load.world)
+    come_back(load, customer)
+    load = load.next()
+    load.run_through()
+    load.end([customer])
+    load = load.next()
+    load.run_through()
+    assert states(load) == {
+        customer: Removal.DUE
+    }  # nothing shows that the file is loaded: it waits for a day
+    if stays:
+        come_back(load, customer)
+    load = load.next()
+    load.run_through()
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert (customer in load.registered) == (customer in load.proven) == stays
+
+
+def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monkeypatch):
+    load, customer = removing
+    die_behind_the_delete(load, monkeypatch)
+    assert comparison.settled(load.world, np.array([customer])).size == 0
+    load.pass_days(1)
+    assert comparison.settled(load.world, np.array([customer])).size == 0  # when it was sent is not known
+
+
+@pytest.mark.parametrize(
+    ("state", "days_ago", "is_kept"),
+    [
+        (Removal.REMOVED, 0, True),
+        (Removal.REMOVED, 1, False),
+        (Removal.INTENDED, 1, True),
+        (Removal.HELD, 1, True),
+        (Removal.DUE, 1, False),
+        (Removal.DUE, 0, True),
+        (Removal.GONE, 0, False),
+    ],
+)
+def test_that_somebody_came_back_is_kept_while_the_day_of_the_removal_lasts(began, state, days_ago, is_kept):
+    today = day_number(began.today)
+    queue = RemovalQueue.read(began.world.state)
+    queue.entries = {5: Entry(state=state, run="one", day=today - days_ago)}
+    queue.come_back([5], today)
+    assert {c: e.state for c, e in queue.entries.items()} == ({5: Removal.RETURNED} if is_kept else {})
+    assert queue.untold(today).tolist() == ([5] if is_kept else [])
+    assert queue.untold(today + 1).tolist() == []
+
+
+def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_the_mirror_has_it(
+    removing, monkeypatch
+):
+    load, customer = removing
+    removal.remove_ended(load.world)
+    verification.verify(load.world)
+    mirror.record(load.world)
+    lease.release(load.world)
+    load.pass_days(1)
+    load.world.register.register_one(customer)  # it is there again, or still
+    load = load.next()
+    load.plan(first_load=False)
+    load.close_additions()
+    removal.remove_ended(load.world)
+    with monkeypatch.context() as patch:
+        patch.setattr("kfr.load.mirror._move", die)
+        with pytest.raises(StagingFull):
+            verification.verify(load.world)
+    assert states(load) == {customer: Removal.DUE}
+    load.finish()
+    assert customer not in load.registered
+
+
+def test_a_file_is_not_sent_again_after_somebody_of_it_was_removed(loaded):
+    one, two = customers_of(loaded)[:2]
+    loaded.end([one])
+    removal.remove_ended(loaded.world)
+    for send in loaded.sends:
+        loaded.world.journal.archive(send)
+    with pytest.raises(NotApproved, match="1 customers of file 0001 were removed since it was planned"):
+        upload.upload(loaded.world, "0001")
+    assert one not in loaded.registered
+    assert two in loaded.registered
+
+
+def test_a_plan_that_is_made_anew_forgets_no_removal_of_the_day(removing):
+    """Made twice in one run, as after a crash behind it."""
+    load, customer = removing
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    come_back(load, customer)
+    load = load.next(compare_with="register")
+    for _ in range(2):
+        assert load.plan(first_load=False).added == 1
+    assert planning.read(load.world).added == 1
