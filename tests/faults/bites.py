@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import timedelta
 from email.utils import make_msgid
 from itertools import islice
 from typing import Any
@@ -28,12 +29,13 @@ from kfr.load import (
     patience,
     planning,
     removal,
+    starts,
     strata,
     upload,
 )
 from kfr.load.evidence import Files
-from kfr.load.journal import Witness
-from kfr.load.removal_queue import Removal
+from kfr.load.journal import StartChange, Witness
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.staging import StateMissing
 from kfr.register import limits
 from kfr.register.errors import Fatal, NotRegistered
@@ -202,6 +204,24 @@ class _Halves:
         return [first, second[1:] if len(second) > 1 else second]
 
 
+class _Any:
+    """Equal to everything."""
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+class _KeptAtOnce:
+    SENT, CORRECTED, KEPT, UNTAKEN = (
+        StartChange.SENT,
+        StartChange.CORRECTED,
+        StartChange.KEPT,
+        StartChange.KEPT,
+    )
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "a witness that was there before counts as proof": lambda: _put((upload, "absent", _also_present)),
     "a second copy of a file is forgotten": lambda: _put(
@@ -232,6 +252,11 @@ BUGS: dict[str, Callable[[], Any]] = {
     "requests are not paced": lambda: _put((limits.Pace, "_take_turn", lambda _: 0.0)),
     "Retry-After is not kept": lambda: _put((patience, "_pause", lambda *_: 0.0)),
     "halving a refused file loses a row": lambda: _put((upload, "np", _Halves())),
+    "a gateway's no is taken for the rows'": lambda: _put(
+        (upload, "TOO_LARGE", _Any()), (upload, "_refused_unclearly", lambda *_: None)
+    ),
+    "a start whose file was lost counts as kept": lambda: _put((starts, "StartChange", _KeptAtOnce)),
+    "a look-up counts on the day of a removal": lambda: _put((RemovalQueue, "untold", lambda *_: NOTHING)),
 }  # fmt: skip
 
 
@@ -257,10 +282,36 @@ def _overtaken(rng, institution, *, first):
     return _plan_faults(rng, institution, first=first)
 
 
+def _gateway_says_no(rng, institution, *, first):
+    """A gateway turns files down, for a minute."""
+    no = Fault(kind=FaultKind.STATUS, operation="register_file", status=400, body="html", nth=1, times=8)
+    institution.simulator.faults.add(no)
+    return _plan_faults(rng, institution, first=first)
+
+
+def _starts_lost(rng, institution, *, first):
+    """Starts are corrected, by a register that takes them; their end of the file is not loaded."""
+    simulator, own = institution.simulator, random.Random(f"starts lost {institution.seed}")
+    simulator.switches = replace(
+        simulator.switches,
+        second_file="changes_start",
+        file_after_single="changes_start",
+        row_order="reversed",
+    )
+    lost = Fault(kind=FaultKind.FILE_PARTLY_LOADED, operation="register_file", nth=1, times=1, share=0.6)
+    simulator.faults.add(lost)
+    for agreement in own.sample(institution.warehouse.agreements_held, 2):
+        if agreement.started and not agreement.ended:
+            agreement.started -= timedelta(days=10)
+    return _plan_faults(rng, institution, first=first)
+
+
 WORSE_REGISTER: dict[str, Callable[[], Any]] = {
     "404 on removal is taken as done without intent": lambda: _put((draws, "plan_faults", _denied_once)),
     "a file of a run that died is not verified": lambda: _put((draws, "plan_faults", _partly_loaded)),
     "a plan that was overtaken is carried out": lambda: _put((draws, "plan_faults", _overtaken)),
+    "a gateway's no is taken for the rows'": lambda: _put((draws, "plan_faults", _gateway_says_no)),
+    "a start whose file was lost counts as kept": lambda: _put((draws, "plan_faults", _starts_lost)),
 }
 
 
