@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pytest
@@ -283,6 +283,22 @@ class Run:
             answer = post_clear_task_instances(self.bank.dag.dag_id, DBDagBag(), body, session, None)
             self._read(session).set_state(DagRunState.RUNNING)  # the scheduler's part
             return {ti.task_id for ti in answer.task_instances}
+
+    def mark(self, state: Literal["failed", "success"], task_id: str | None = None) -> None:
+        """Mark the run, or a task of it, as a person does in the UI."""
+        from airflow.api.common import mark_tasks
+
+        dag = self.bank.scheduler_dag
+        with create_session() as session:
+            if task_id:
+                ti = session.query(TaskInstance).filter_by(run_id=self.run_id, task_id=task_id).one()
+                ti.set_state(state, session=session)
+                return
+            mark = {
+                "failed": mark_tasks.set_dag_run_state_to_failed,
+                "success": mark_tasks.set_dag_run_state_to_success,
+            }[state]
+            mark(dag=dag, run_id=self.run_id, commit=True, session=session)
 
     def lose(self, task_id: str) -> None:
         """Give a task up as the scheduler does whose worker is gone; the wait for a retry is over at once."""

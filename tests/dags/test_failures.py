@@ -67,6 +67,47 @@ def shown_to_be_loaded(bank, run, task, when):
     return {who for label in shown for who in bank.customers_of(run, label)} - removed
 
 
+@pytest.mark.parametrize("state", ["failed", "success"])
+@pytest.mark.parametrize(
+    "until", ["check_readiness", "acquire_register", "extract_relationships", MAPPED, "verify_register"]
+)
+def test_a_run_that_a_person_marks_is_not_green_and_the_next_one_goes_on(bank, until, state):
+    """Airflow skips what has not run, and takes a run whose last task is skipped for a success."""
+    run = bank.trigger()
+    assert run.go(until=until) == "running"
+    run.mark(state)
+    assert run.go() == "failed", run.states
+    assert run.states["remove_staged_files"] == "failed"
+    assert bank.lease_is_free
+    assert bank.d4_mails == []
+    after = bank.trigger()
+    assert after.go() == "success", after.errors
+    assert bank.is_right
+
+
+def test_a_verification_that_is_marked_as_success_is_none(bank):
+    bank.fail("verify_register", "before")
+    run = bank.trigger()
+    assert run.go() == "failed"
+    run.clear("record_mirror")
+    run.mark("success", "verify_register")
+    assert run.go() == "failed"
+    assert "not verified" in run.errors["record_mirror"]
+    run.clear("verify_register")
+    assert run.go() == "success", run.errors
+
+
+@pytest.mark.parametrize("task", ["extract_relationships", "plan_changes"])
+def test_a_dry_run_of_which_a_task_fails_is_not_green(bank, task):
+    bank.fail(task, "before")
+    run = bank.trigger(dry_run=True)
+    assert run.go() == "failed"
+    assert task in run.errors["remove_staged_files"]
+    run.clear(task)
+    assert run.go() == "success", run.errors
+    assert bank.staged_files == []
+
+
 def test_the_lease_of_a_run_that_died_is_taken_over_by_the_next(bank):
     bank.fail("acquire_register", "after")
     assert bank.trigger().go() == "failed"

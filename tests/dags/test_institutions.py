@@ -9,6 +9,7 @@ import pytest
 from tests import keystores
 from tests.conftest import ROOT
 from tests.dags.project import bank_of, read_dags, scheduled
+from tests.dags.test_decisions import REAL_PERSON
 
 
 @pytest.fixture
@@ -41,8 +42,10 @@ def test_a_broken_file_stops_its_own_dag_with_the_reason_and_the_other_instituti
         assert stopped.go() == "failed"
         assert stopped.states["check_readiness"] == "failed"
         assert bank.sent() == []
+        agreed = f"INSERT INTO agreements VALUES ('{REAL_PERSON}', DATE '2020-01-01', NULL)"
+        bank.execute(agreed)  # with Bits, for the test environment
         run = bank.trigger()
-        assert run.go() == "success", run.states
+        assert run.go() == "success", run.errors
         assert bank.is_right
 
 
@@ -56,9 +59,10 @@ def test_each_institution_asks_for_its_own_connections_and_fills_its_own_asset(d
     assert good.params.get_param("dry_run") is not broken.params.get_param(
         "dry_run"
     )  # it keeps a run's value
-    for task in ("plan_changes", "remove_ended"):
+    for task in ("acquire_register", "plan_changes", "register_arrivals", "remove_ended"):
         assert good.task_dict[task].thresholds == {"removals": 3, "agreed_test_users": 1}
         assert broken.task_dict[task].thresholds == {"agreed_test_users": 0}
+        assert good.task_dict[task].include.endswith("/project/include")
     assert all(getattr(task, "sql_folder", "/sql").endswith("/sql") for task in good.tasks)
 
 

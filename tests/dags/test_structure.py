@@ -81,6 +81,14 @@ def test_the_tasks_follow_each_other_as_in_the_guide(dag):
         assert (first in before[then]) != ((first, then) in side_by_side), (first, then)
 
 
+def test_clearing_any_task_alone_clears_the_last_word_too(scheduler_dag):
+    for task in TASKS[2 : TASKS.index("release_register")]:
+        cleared = scheduler_dag.partial_subset(
+            [task], include_downstream=False, include_upstream=False
+        ).task_dict
+        assert "remove_staged_files" in cleared, task
+
+
 def test_clearing_any_writer_clears_the_lease_too(dag, scheduler_dag):
     assert dag.get_task("acquire_register").is_setup
     assert dag.get_task("release_register").is_teardown
@@ -112,7 +120,7 @@ def test_a_plan_with_no_file_comes_to_removal_and_a_failure_comes_to_the_mirror(
         "close_arrivals": TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         "record_mirror": TriggerRule.ALL_DONE,
         "release_register": TriggerRule.ALL_DONE_SETUP_SUCCESS,
-        "remove_staged_files": TriggerRule.ALL_DONE_SETUP_SUCCESS,
+        "remove_staged_files": TriggerRule.ALL_DONE,
     }
     assert dag.get_task("record_mirror").upstream_task_ids >= set(WRITERS) - {"record_mirror"}
 

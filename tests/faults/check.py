@@ -8,6 +8,7 @@ from tests.faults import fates, traffic
 from tests.faults.institution import Institution
 from tests.faults.play import Play
 from tests.simulator.loading import Load
+from tests.simulator.register import Register
 
 LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f-])\d{11}(?![0-9A-Fa-f-])|(?<![0-9A-Fa-f-])\d{9}(?![0-9A-Fa-f-])")
 
@@ -55,8 +56,8 @@ def _active(period: tuple[date, date | None], today: date) -> bool:
 def _removals_before_loading(institution: Institution) -> list[str]:
     """Promise 3: no DELETE while a file is loading, twice loaded ones included.
 
-    A file that nothing could prove, since all of its customers were there, is waited out; after that only its own
-    customers must not be removed.
+    A file that nothing could prove, since all of its customers were there, or had been removed on that day, is waited
+    out; after that only its own customers must not be removed.
     """
     loading: dict[int, int] = {}
     problems = []
@@ -80,9 +81,13 @@ def _removals_before_loading(institution: Institution) -> list[str]:
 
 def _may_harm(institution: Institution, load: Load, customer_id: int | None) -> bool:
     ids = load.batch.ids.tolist()
-    before = load.available - 1e-6
-    register = institution.simulator._register
-    return customer_id in ids or any(not register.is_active(one, before) for one in ids)
+    register, before = institution.simulator._register, load.available - 1e-6
+    return customer_id in ids or any(_can_witness(register, one, before) for one in ids)
+
+
+def _can_witness(register: Register, customer: int, before: float) -> bool:
+    periods = register.periods(customer, before)
+    return not periods or (periods[-1].last is not None and periods[-1].removed_on != register.today(before))
 
 
 def _other_writers(institution: Institution) -> list[str]:

@@ -49,7 +49,7 @@ def switches(rng: random.Random) -> Switches:
         no_relationship=rng.choice(["empty_banks", "no_banks", "not_found_kfr", "not_found_err"]),
         other_bank=rng.random() < 0.5,
         removal=rng.choice(["ends_yesterday", "ends_today_inclusive", "ends_today_exclusive", "erases"]),
-        re_registration=rng.choice(["revives", "new_start"]),
+        re_registration=rng.choice(["revives", "new_start", "no_effect_that_day"]),
         second_file=rng.choice(["keeps_start", "changes_start"]),
         file_after_single=rng.choice(["keeps_start", "changes_start"]),
         single=rng.choice(["at_once", "after_files"]),

@@ -309,7 +309,7 @@ class Year:
             desired = {c: start for c, start in desired.items() if c in active}
             excused |= active.keys()
             self.start_moved |= active.keys()
-        if missing := desired.keys() - active.keys() - turned:
+        if missing := desired.keys() - active.keys() - turned - self._returned():
             self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
         if left := active.keys() - desired.keys() - excused:
             self.problems.append(f"{where}: {len(left)} left over in the register after {play.run.run_id}")
@@ -349,6 +349,17 @@ class Year:
         for name in ("starts_kept", "starts_untaken"):
             pairs += state.read_array(name).tolist() if state.exists(name) else []
         return {row for pair in pairs for row in pair}
+
+    def _returned(self) -> set[int]:
+        """Who came back on the day of their removal, of a register that takes nobody back on that day."""
+        if self.institution.simulator.switches.re_registration != "no_effect_that_day":
+            return set()
+        state, today = self.institution.state, self.today.toordinal()
+        queue = state.read_json("removals") if state.exists("removals") else {}
+        returned = {int(customer) for customer, entry in queue.items() if entry["state"] == "returned"}
+        periods = self.institution.simulator._register.periods
+        now = self.institution.simulator._register.moment(self.institution.clock.now())
+        return {c for c in returned if any(p.removed_on == today for p in periods(c, now))}
 
     def _kept_wrongly(self, play: Play) -> list[str]:
         """A register that takes every start keeps none: whose file was lost or late, is filed again."""

@@ -13,7 +13,7 @@ from tests.simulator.identifiers import is_identifier
 from tests.simulator.loading import Batch, Load, LoadingQueue
 from tests.simulator.maskinporten import Maskinporten
 from tests.simulator.messages import Answer, Refusal, Request, encode, error
-from tests.simulator.register import Act, Register, batch_of_one, removal
+from tests.simulator.register import Act, Register, batch_of_one, is_ignored, removal
 from tests.simulator.switches import Switches
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -136,7 +136,7 @@ class Operations:
         switches = self.switches
         periods = self.register.periods(customer_id, moment)
         active = bool(periods) and periods[-1].last is None
-        ignored = bool(periods) and switches.re_registration == "no_effect"
+        ignored = bool(periods) and is_ignored(periods[-1], switches, self.register.today(moment))
         if active or ignored:
             return Answer(status=200, content_type=None, customer_id=customer_id)
         if switches.single == "after_files" and self.queue.pending_rows:

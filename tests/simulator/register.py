@@ -31,6 +31,7 @@ class Period:
     last: int | None = None
     ended_on: int | None = None  # what the register shows as its end
     file: int | None = None  # the file that set its start; None: a single call
+    removed_on: int | None = None  # the day of the call
 
     def overlaps(self, first: int, last: int) -> bool:
         if self.last is None:
@@ -100,7 +101,7 @@ class Register:
         """The periods of a customer as of a moment, the latest last; empty: not registered."""
         periods: list[Period] = []
         for entry in sorted(self._entries(customer_id, at), key=lambda entry: entry[:2]):
-            _apply(periods, entry)
+            _apply(periods, entry, self.today(entry.at))
         return periods
 
     def is_active(self, customer_id: int, at: float) -> bool:
@@ -158,11 +159,11 @@ class Register:
         return np.concatenate(ids), np.concatenate(starts)
 
 
-def _apply(periods: list[Period], entry: Entry) -> None:
+def _apply(periods: list[Period], entry: Entry, today: int) -> None:
     """Fold one entry into a customer's periods, by the switches that were in force."""
     current = periods[-1] if periods else None
     if entry.act is Act.REGISTER:
-        _register(periods, entry)
+        _register(periods, entry, today)
     elif current is None:
         return
     elif entry.act is Act.ERASE:
@@ -170,20 +171,28 @@ def _apply(periods: list[Period], entry: Entry) -> None:
     elif entry.act is Act.MOVE_START:
         periods[-1] = replace(current, start=entry.day)
     elif current.last is None:
-        periods[-1] = replace(current, last=entry.day, ended_on=entry.ended_on)
+        periods[-1] = replace(current, last=entry.day, ended_on=entry.ended_on, removed_on=today)
 
 
-def _register(periods: list[Period], entry: Entry) -> None:
+def _register(periods: list[Period], entry: Entry, today: int) -> None:
     current = periods[-1] if periods else None
     if current is None:
         periods.append(Period(entry.day, file=entry.file))
     elif current.last is None:
         if entry.dated and _changes_start(current, entry):
             periods[-1] = Period(entry.day, file=entry.file)
-    elif entry.switches.re_registration == "revives":
+    elif is_ignored(current, entry.switches, today):
+        return
+    elif entry.switches.re_registration in ("revives", "no_effect_that_day"):
         periods[-1] = Period(current.start, file=entry.file)
     elif entry.switches.re_registration == "new_start":
         periods.append(Period(entry.day, file=entry.file))
+
+
+def is_ignored(ended: Period, switches: Switches, today: int) -> bool:
+    """Whether a registration does nothing to a relationship that has ended."""
+    that_day = switches.re_registration == "no_effect_that_day" and ended.removed_on == today
+    return that_day or switches.re_registration == "no_effect"
 
 
 def _changes_start(current: Period, entry: Entry) -> bool:

@@ -20,7 +20,7 @@ class Switches:
         "ends_yesterday"
     )
     # What a registration does to a relationship that has ended; a file's row counts as one.
-    re_registration: Literal["revives", "new_start", "no_effect"] = "revives"
+    re_registration: Literal["revives", "new_start", "no_effect", "no_effect_that_day"] = "revives"
     # Whether a file with another date changes the start of a relationship registered by another file.
     second_file: Literal["keeps_start", "changes_start"] = "keeps_start"
     # The same for one that was registered singly (today) before the file's row was loaded.

@@ -40,9 +40,9 @@ class Files:
         self.rows = {file: rows[file][~again[file]] for file in rows}
         #: The same of files that may come yet though their entry is archived; not of the same bytes sent again.
         self.coming = {
-            file: coming[~among(coming, self._filed_again)]
-            for file, coming in journal.archived_doubtful(world.now).items()
-            if file not in rows
+            send.file: coming[~among(coming, self._filed_again)]
+            for send, coming in journal.archived_doubtful(world.now)
+            if send.file not in rows
         }
         #: What was filed again and may have been loaded, packed and sorted.
         self.filed_again = union(*(rows[file][again[file]] for file in rows))

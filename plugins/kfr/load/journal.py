@@ -213,16 +213,16 @@ class Journal:
     def doubtful(self, now: float) -> Ints:
         """Rows that may come yet, of files that nothing shows to be loaded (`is_doubtful`); of archived ones, too."""
         here = [self.rows(send) for send in self.sends() if is_doubtful(send, now)]
-        return union(*here, *self.archived_doubtful(now).values())
+        return union(*here, *(rows for _, rows in self.archived_doubtful(now)))
 
-    def archived_doubtful(self, now: float) -> dict[str, Ints]:
-        """The rows of those files of which the entry is archived, by fingerprint; packed and sorted."""
+    def archived_doubtful(self, now: float) -> list[tuple[Send, Ints]]:
+        """Those sends of which the entry is archived, and their rows, packed and sorted."""
         first = f"{DELIVERED}/{oslo_date(datetime.fromtimestamp(now - DOUBT_SECONDS, UTC)).isoformat()}"
-        return {
-            send.file: np.sort(self._state.read_array(name))
+        return [
+            (send, np.sort(self._state.read_array(name)))
             for name, send in self._delivered(n for n in self._state.names(DELIVERED) if n >= first)
             if send and is_doubtful(send, now)
-        }
+        ]
 
     def missing(self, file: str) -> Ints:
         """The rows of a file, proven as a whole, that look-ups did not find; packed."""

@@ -27,6 +27,7 @@ from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import (
     DAY_BITS,
+    UNKNOWN_DAY,
     Ints,
     date_of,
     day_number,
@@ -108,7 +109,7 @@ def record(world: World) -> Mirror:
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
-    returned = _still_untold(world, queue)
+    returned = queue.of(Removal.RETURNED)  # until a look-up of a later day tells: no file and no answer does
     possible = put(possible, proven[among(ids_of(proven), returned)])
     proven = take(proven, returned)
     possible = take(take(possible, queue.gone()), ids_of(proven))
@@ -142,15 +143,6 @@ def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
     return proven
 
 
-def _still_untold(world: World, queue: RemovalQueue) -> Ints:
-    """Who came back on the day of their removal, while it lasts; after it a look-up tells, and they are forgotten."""
-    returned, today = queue.of(Removal.RETURNED), day_number(oslo_today(world.clock))
-    if (over := without(returned, queue.untold(today))).size:
-        queue.forget(over.tolist())
-        queue.write()
-    return without(returned, over)
-
-
 def _undated(rows: Ints) -> Ints:
     """The same relationships with a start that is not known."""
     return ids_of(rows) << DAY_BITS
@@ -167,11 +159,13 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
         world.warehouse.record_removals(asked_again)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
+    told = without(queue.of(Removal.RETURNED), queue.untold(day_number(oslo_today(world.clock))))
+    queue.forget(common(told, union(ids_of(present), absent)).tolist())
     queue.write()
     void(world, absent)
     kept = kept_starts(world)
-    if kept.size and (told := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
-        world.state.write_array(KEPT_STARTS, kept[~told])  # the register has the filed start after all
+    if kept.size and (taken := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
+        world.state.write_array(KEPT_STARTS, kept[~taken])  # the register has the filed start after all
     proven, possible = corrected(held, present=present, absent=absent)
     coming = world.journal.doubtful(world.now) if absent.size else NOTHING
     coming = coming[among(ids_of(coming), absent)]
@@ -274,12 +268,13 @@ def _pairs(state: Place, name: str) -> Ints:
     return state.read_array(name) if state.exists(name) else np.empty((0, 2), np.int64)
 
 
-def _add_pairs(state: Place, name: str, pairs: Ints, over: Ints = NOTHING) -> None:
-    """Keep `pairs`, in place of those of the same customers; without the customers `over`."""
+def _add_pairs(state: Place, name: str, pairs: Ints) -> None:
+    """Keep `pairs`, in place of those of the same customers; a start that is known is not forgotten."""
     before = _pairs(state, name)
-    customers = ids_of(before[:, 0])
-    left = before[~np.isin(customers, np.concatenate([ids_of(pairs[:, 0]), over]))]
-    if len(pairs) or len(left) < len(before):
+    known = before[starts_of(before[:, 1]) != UNKNOWN_DAY, 0]
+    pairs = pairs[(starts_of(pairs[:, 1]) != UNKNOWN_DAY) | ~np.isin(pairs[:, 0], known)]
+    if len(pairs):
+        left = before[~np.isin(ids_of(before[:, 0]), ids_of(pairs[:, 0]))]
         state.write_array(name, np.concatenate([left, pairs]))
 
 
@@ -321,7 +316,10 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
     for other in journal.runs_with("singles"):
         if other != run:
             journal.drop_singles(other)
-    files_of = {send.run for send in journal.sends()}
+    files_of = {
+        send.run for send in [*journal.sends(), *(s for s, _ in journal.archived_doubtful(world.now))]
+    }
+    known = []
     for other in journal.runs_with("starts"):
         if other == run:
             continue
@@ -329,11 +327,13 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
         states = entries[:, 2]
         _add_pairs(world.state, KEPT_STARTS, entries[states == StartChange.KEPT, :2])
         if other not in files_of:  # else they may still be merged, and need to know what was only filed again
-            untaken = entries[states == StartChange.UNTAKEN, :2]
-            known = np.isin(states, (StartChange.KEPT, StartChange.CORRECTED))
-            _add_pairs(world.state, UNTAKEN_STARTS, untaken, over=ids_of(entries[known, 0]))
+            _add_pairs(world.state, UNTAKEN_STARTS, entries[states == StartChange.UNTAKEN, :2])
+            known.append(ids_of(entries[np.isin(states, (StartChange.KEPT, StartChange.CORRECTED)), 0]))
             journal.drop_start_changes(other)
-    gone = queue.gone_before(run)
+    untaken = untaken_starts(world)
+    if (settled := np.isin(ids_of(untaken[:, 0]), np.concatenate([NOTHING, *known]))).any():
+        world.state.write_array(UNTAKEN_STARTS, untaken[~settled])
+    gone = queue.gone_before(run, day_number(oslo_today(world.clock)))
     for send in journal.sends() if gone.size else []:
         gone = without(
             gone, distinct(ids_of(journal.rows(send)))

@@ -33,6 +33,7 @@ LEFT_BY_PLAN = (
     "tomorrow",
     "removals.json",
     "proof.json",
+    "recorded.json",
 )
 
 
@@ -257,7 +258,7 @@ def require_one_world(world: World, found: extract.Extract) -> None:
 
 def _forget_earlier_plan(world: World) -> None:
     """What a plan of this run that was cleared has left: its closing file and its proof are not this one's."""
-    for folder in ("results", "refused", "counted", "files"):
+    for folder in ("results", "refused", "counted", "files", "looked-into"):
         for name in world.place.names(folder):
             world.place.delete(name)
     for name in LEFT_BY_PLAN:

@@ -11,7 +11,7 @@ from kfr.load import comparison, extract, lease, mirror, planning, removal, stra
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
-from kfr.relationships.customers import NOTHING, union, without
+from kfr.relationships.customers import NOTHING, among, union, without
 from kfr.relationships.packing import DAY_BITS, Ints, ids_of
 
 
@@ -71,7 +71,8 @@ def _progress(world: World) -> dict[str, Any]:
 
 def _sample(world: World, found: extract.Extract, held: Mirror) -> list[Stratum]:
     """Who should be there, as the mirror has them; and who should not, of those that the warehouse knows."""
-    there = held.proven
+    told = comparison.settled(world, ids_of(held.proven))
+    there = held.proven[among(ids_of(held.proven), told)]
     looked_up = strata.sample(world, there, "in the register")
     missing = strata.missing(world, there, looked_up)
     other_start = [row for row in missing if strata.is_present(world, row)]

@@ -303,8 +303,9 @@ def _remove(
     unknown: list[NotRegistered] = []
     for stretch in _parts(due, STRETCH):
         lease.check(world)
-        for customer in stretch.tolist():
-            queue.entries[customer].state = Removal.INTENDED
+        before = {customer: queue.entries[customer].day for customer in stretch.tolist()}
+        for customer in before:
+            queue.entries[customer].state, queue.entries[customer].day = Removal.INTENDED, _day(world)
         queue.write()
         left = stretch.tolist()
         try:
@@ -318,7 +319,7 @@ def _remove(
         finally:
             for customer in left[1:]:  # not called yet: an intention would excuse a 404
                 if customer not in prior:
-                    queue.entries[customer].state = Removal.DUE
+                    queue.entries[customer].state, queue.entries[customer].day = Removal.DUE, before[customer]
             queue.write()
     return done, unknown
 
@@ -345,9 +346,13 @@ def _remove_one(
                 correlation_id=missing.correlation_id,
                 operation=missing.operation,
             ) from None
-    at = world.clock.now() + timedelta(seconds=REGISTER_AHEAD_SECONDS)
-    entry.state, entry.day = Removal.REMOVED, day_number(oslo_date(at))
+    entry.state, entry.day = Removal.REMOVED, _day(world)
     return None
+
+
+def _day(world: World) -> int:
+    """The number of the day that it is by the register's clock, at the latest."""
+    return day_number(oslo_date(world.clock.now() + timedelta(seconds=REGISTER_AHEAD_SECONDS)))
 
 
 def _delete(world: World, customer: int) -> None:

@@ -35,7 +35,7 @@ MEANINGS = {
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One removal. `day` is the Oslo day number on which the DELETE was answered, at the latest.
+    """One removal. `day` is the Oslo day number on which the DELETE was sent, and answered, at the latest.
 
     It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known. `asked` is
     whether the institution's own queue asked for it, so that it must be told if the removal did not work.
@@ -91,31 +91,29 @@ class RemovalQueue:
     def come_back(self, customers: Iterable[int], today: int) -> None:
         """Customers are to be registered anew.
 
-        The register may answer yes for the rest of the day of a removal (not documented), so until it is over no
-        look-up tells whether they are there: that outlives the plan that would send them. `today` is a day number.
+        The register may answer yes for the rest of the day of a removal, or take nobody back on it (not documented),
+        so until it is over no look-up tells whether they will be there: that outlives the plan that would send them.
+        `today` is a day number.
         """
         for customer in map(int, customers):
             entry = self.entries[customer]
-            if entry.state in (Removal.INTENDED, Removal.HELD):
+            if entry.state in (Removal.INTENDED, Removal.HELD) and not entry.day:
                 entry.day = today  # it may have been carried out, today at the latest
-            if entry.state is not Removal.GONE and entry.day >= today:
+            if entry.day >= today:
                 entry.state = Removal.RETURNED
             else:
                 del self.entries[customer]
 
     def untold(self, today: int) -> Ints:
         """Of whom no look-up of `today` (a day number) tells whether they are registered, sorted."""
-        found = sorted(
-            customer
-            for customer, entry in self.entries.items()
-            if entry.state is Removal.INTENDED or (entry.state is not Removal.GONE and entry.day >= today)
-        )
+        entries = self.entries.items()
+        found = sorted(c for c, entry in entries if entry.state is not Removal.GONE and entry.day >= today)
         return np.array(found, dtype=np.int64)
 
-    def gone_before(self, run: str) -> Ints:
-        """Whose removal is proven and was made by another run than `run`, sorted."""
+    def gone_before(self, run: str, today: int) -> Ints:
+        """Whose removal is proven and was made by another run than `run`, before `today` (a day number), sorted."""
         entries = self.entries.items()
-        found = sorted(c for c, entry in entries if entry.state is Removal.GONE and entry.run != run)
+        found = sorted(c for c, e in entries if e.state is Removal.GONE and e.run != run and e.day < today)
         return np.array(found, dtype=np.int64)
 
     def forget(self, customers: Iterable[int]) -> None:

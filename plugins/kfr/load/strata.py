@@ -13,8 +13,8 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
-from kfr.relationships.customers import NOTHING, among, distinct
-from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
+from kfr.relationships.customers import NOTHING, among, distinct, union
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, day_number, ids_of
 
 CONFIDENCE = 0.95
 MISS_PATIENCE_SECONDS = 600  # how long a miss is looked up again: look-ups may lag (not documented)
@@ -93,7 +93,9 @@ def check_unverified(world: World) -> None:
     for file, send in unverified.items():
         changed = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         missing_by_now = ids_of(journal.missing(file))
-        known = np.concatenate([RemovalQueue.read(world.state).gone(), missing_by_now, *map(ids_of, changed)])
+        queue = RemovalQueue.read(world.state)
+        gone = union(queue.gone(), queue.untold(day_number(oslo_today(world.clock))))
+        known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
         looked_up = sample(world, rows, send.label, without=known).tolist()
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))

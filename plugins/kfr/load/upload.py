@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from kfr.clock import oslo_today
 from kfr.load import lease, mirror, planning, refusals, rejects
 from kfr.load.ingestion import Seen, absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
@@ -26,13 +27,14 @@ from kfr.register.errors import (
 )
 from kfr.relationships.batch_file import FRAME_BYTES, render
 from kfr.relationships.customers import NOTHING, among, common
-from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, day_number, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
 # Refusals that say of a row that it is wrong; any other may be the interface's (OAS).
 OF_A_ROW = frozenset({"KFR-005", "KFR-010", "ERR-002", "ERR-003"})
 TOO_LARGE = 413
+LOOKED_INTO = "looked-into"  # folder: files that were refused without a row of theirs being named
 
 
 class NotLoaded(Retriable):
@@ -106,11 +108,13 @@ def upload(world: World, label: str) -> list[str]:
     rows = world.place.read_array(f"files/{label}")
     held = mirror.read(world).proven
     pieces = list(_pieces_to_send(world, label, rows, held))
-    if not pieces and (unclear := _refused_unclearly(world, rows)):
+    if not pieces and (code := _refused_unclearly(world, label, rows)):
+        world.place.write_json(f"{LOOKED_INTO}/{label}.json", code)
         raise _file_refused(
             world,
             rows,
-            f"The register takes no row of file {label} and answers with {unclear}, which says nothing of rows",
+            f"The register takes no row of file {label} and answers with {code}, which names none (after a clear the "
+            "same answer counts as theirs)",
         )
     return [piece.fingerprint for piece in pieces if _status(world, piece) is Status.LOADING]
 
@@ -222,23 +226,31 @@ def _file_refused(world: World, rows: Ints, what: str) -> FileRefused:
     for send in _refusals(world, rows):
         world.journal.withdraw(send)
     return FileRefused(
-        f"{what}: the cause is not the rows. Nothing of them counts as refused. Compare the CorrelationIDs with "
+        f"{what}: the cause is hardly the rows. None of them counts as refused. Compare the CorrelationIDs with "
         "DSOP@bits.no, then clear this task with what follows it: it asks again."
     )
 
 
-def _refused_unclearly(world: World, rows: Ints) -> str | None:
-    """The code with which rows stand refused, alone, if it says nothing of rows. Those refused before are known."""
-    if among(rows, np.sort(refusals.read(world.state)[:, 0])).all():
+def _refused_unclearly(world: World, label: str, rows: Ints) -> str | None:
+    """The code with which all rows of a file stand refused, if nothing shows that it is the rows.
+
+    It is, if the register has taken another file of this run, if it refused these rows before, or if a person has
+    looked into it, and cleared the task, and the answer is the same.
+    """
+    taken = any(s.run == world.run.key and s.outcome is Outcome.ACCEPTED for s in world.journal.sends())
+    known = among(rows, np.sort(refusals.read(world.state)[:, 0])).all()
+    codes = {s.code for s in _refusals(world, rows) if s.rows == 1}
+    if taken or known or codes & OF_A_ROW or world.place.exists(f"{LOOKED_INTO}/{label}.json"):
         return None
-    codes = [s.code for s in _refusals(world, rows) if s.rows == 1 and s.code]
-    return next((code for code in codes if code not in OF_A_ROW), None)
+    return next(iter(sorted(filter(None, codes))), None)
 
 
 def _refusals(world: World, rows: Ints) -> Iterator[Send]:
     """The refusals of a batch file and of its parts, by the journal."""
     own = [s for s in world.journal.of_file(_piece(world, rows).fingerprint) if s.outcome is Outcome.REFUSED]
-    yield from own
+    yield from (
+        s for s in own if s.code
+    )  # without one it got no answer, and counts as refused like the others
     if own and len(rows) > 1:
         for half in np.array_split(rows, 2):
             yield from _refusals(world, half)
@@ -248,7 +260,11 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> bool:
     """Send a piece, unless it turns out to be there; False if the register refuses it as a whole."""
     journal = world.journal
     earlier = journal.of_file(piece.fingerprint)
-    asked = [*candidates(piece.rows, held, piece.fingerprint), *(w for s in earlier for w in s.witnesses)]
+    untold = RemovalQueue.read(world.state).untold(
+        day_number(oslo_today(world.clock))
+    )  # they witness nothing today
+    asked = candidates(piece.rows, mirror.put(held, untold << DAY_BITS), piece.fingerprint)
+    asked += [witness for send in earlier for witness in send.witnesses]
     witnesses = absent(world, list(dict.fromkeys(asked)), held)
     lease.check(world)  # only now: looking witnesses up takes its time, and another run may have taken over
     _require_nobody_removed(world, label, piece)

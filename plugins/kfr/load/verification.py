@@ -20,7 +20,7 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.register.errors import Fatal
-from kfr.relationships.customers import NOTHING
+from kfr.relationships.customers import NOTHING, union
 from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of
 
 COUNTED_AT_ONCE = 1000  # look-ups between two checkpoints of a full count
@@ -52,7 +52,10 @@ def verify(world: World) -> Proof:
     planning.require_current(world)
     lease.check(world)
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
-    removed = RemovalQueue.read(world.state).gone()
+    queue = RemovalQueue.read(world.state)
+    removed = union(
+        queue.gone(), queue.untold(day_number(oslo_today(world.clock)))
+    )  # today no look-up tells of these
     shown = [_file(world, label, removed) for label in labels]
     shown += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
     lease.check(world)

@@ -86,7 +86,7 @@ def _tell_once(
 
     if ledger is not None:
         try:
-            alert = alert_of(ledger.standing)
+            alert = alert_of(_standing(ledger))
             told = is_new() and ledger.enter(alert)
         except Exception as error:  # noqa: BLE001 - a full disk, another key, an object store that is down
             log.warning("What was told of cannot be kept (%s).", type(error).__name__)
@@ -95,9 +95,16 @@ def _tell_once(
                 ledger.send(alert)
             return
     if is_first():
-        alert = alert_of("nothing can be said: its connection or its state cannot be read or written.")
+        alert = alert_of(_standing(ledger))
         who = ledger.institution if ledger else "the connection cannot be read"
         send(alert.subject(who), alert.text(), alert.severity)
+
+
+def _standing(ledger: "Ledger | None") -> str:
+    try:
+        return ledger.standing if ledger else "nothing can be said: its connection cannot be read."
+    except Exception:  # noqa: BLE001 - see above
+        return "nothing can be said: its state cannot be read."
 
 
 def _lateness(run: dict[str, Any], standing: str) -> "Alert":

@@ -89,6 +89,11 @@ def approved(world: World, by: str) -> None:
 
 
 @quietly
+def not_approved(world: World) -> None:
+    Ledger.of(world).over([Topic.APPROVAL], "The plan was not approved, and the run fails.", _links(world))
+
+
+@quietly
 def notice_sent(world: World, days: list[str]) -> None:
     """Bits was told of the volume."""
     Ledger.of(world).tell(

@@ -25,6 +25,8 @@ def failure_of(context: Any, standing: str, *, again: bool) -> Alert:
     """The alert for a task that failed, for good or to be tried `again`."""
     error, ti, dag_run = context.get("exception"), context["ti"], context["dag_run"]
     cause = type(error).__name__ if error is not None else "unknown"
+    if type(error) is Fatal:  # it has no name of its own: each task's is another
+        cause += f" {ti.task_id}"
     code = getattr(error, "code", None)
     what, do, severity = (
         _of_files(error, context, again=again) if isinstance(error, NotLoaded) else _of_task(error, context)
@@ -32,7 +34,9 @@ def failure_of(context: Any, standing: str, *, again: bool) -> Alert:
     return Alert(
         topic=Topic.LOAD,
         cause=f"{cause} {code or ''}".strip(),
-        severity=severity,
+        severity=Severity.MORNING
+        if ti.task_id == ENDS[-1]
+        else severity,  # it stands alone if a person stopped it
         follows=ti.task_id in ENDS and type(error) is Fatal,
         ended=not again,
         clears=dag_run.clear_number or 0,

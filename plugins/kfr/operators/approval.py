@@ -71,7 +71,11 @@ class KfrApproveChangesOperator(ApprovalOperator):
             raise Fatal(
                 "The plan changed while it was being approved, so the answer does not count. Clear this task."
             )
-        answer = super().execute_complete(context, event)
+        try:
+            answer = super().execute_complete(context, event)
+        except Exception:
+            self._not_approved(context)
+            raise
         return self._approved(context, _name_of(answer.get("responded_by_user")))
 
     def _approved(self, context: Any, by: str) -> dict[str, str]:
@@ -84,6 +88,14 @@ class KfrApproveChangesOperator(ApprovalOperator):
             planning.approve(world, by)
             approved(world, by)
             return {"approved": planning.read(world).fingerprint, "by": by}
+
+    def _not_approved(self, context: Any) -> None:
+        """A person said no, or nobody answered in time: either way nothing waits for a person any more."""
+        from kfr.hooks.world import world_of
+        from kfr.notifications.cases import not_approved
+
+        with world_of(context, sql_folder=self.sql_folder, say=self.log.info) as world:
+            not_approved(world)
 
     def _tell(self, context: Any, plan: dict[str, Any]) -> None:
         from kfr.hooks.world import world_of

@@ -1,8 +1,10 @@
 """The steps of a load that run and end, one operator each. The work is in `kfr.load`."""
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import TriggerRule
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 
 PROOF = "proof.json"  # of `kfr.load.verification`
+RECORDED = "recorded.json"  # in the run's folder: this very plan is recorded as proven
 
 SECRET_FIELDS = frozenset(
     {"keystore", "staging_key"}
@@ -164,15 +167,22 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 kept = report.keep(world, report.build(world, "dry run"))
                 context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
                 raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
+            if _is_over(world):
+                raise Fatal(
+                    "This run is over: what it had staged is removed, so nothing of it can be recorded anew. Its "
+                    "report stays as it is. Mark this task as success, and let the next run look."
+                )
             if verified:
                 lease.check(world)  # what cannot be recorded is not green
                 planning.require_current(world)  # nor what was proven before another run wrote
             if lease.is_held(world):
-                counts = _record(world, verified=verified, over=verified and not failed_of(states))
+                counts = _record(world, verified=verified)
                 took = world.clock.now() - dag_run.start_date
                 count_load(world.settings, proven=verified, seconds=took.total_seconds())
                 kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))
                 context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
+            if verified:
+                world.place.write_json(RECORDED, counts)
         if not verified:
             raise Fatal(
                 "The load is not verified, so this run is not green. What is proven is in the mirror. See the "
@@ -188,16 +198,14 @@ class KfrRecordMirrorOperator(KfrStepOperator):
         return bool(shown) and world.place.exists(PROOF) and shown == world.place.read_json(PROOF)
 
 
-def _record(world: "World", *, verified: bool, over: bool) -> dict[str, Any]:
-    """Move the mirror to what is proven, and the watermark if all of it is; say that the alarm is `over`."""
+def _record(world: "World", *, verified: bool) -> dict[str, Any]:
+    """Move the mirror to what is proven, and the watermark if all of it is."""
     from kfr.load import extract, mirror, retention, watermark
-    from kfr.notifications.cases import check_removals, recovered
+    from kfr.notifications.cases import check_removals
 
     held = mirror.record(world)
     if verified:
         watermark.follow(world, extract.read(world))
-    if over:
-        recovered(world)
     check_removals(world)
     retention.sweep(world)
     world.say(f"Mirror {held.version}: {len(held.proven):,} proven, {len(held.possible):,} possible.")
@@ -217,8 +225,9 @@ class KfrRemoveStagedFilesOperator(KfrStepOperator):
     """
     Delete the run's staged files, sealed as they are, when all has ended well; else keep them, and fail.
 
-    It is the Dag's last word. Airflow leaves teardowns alone when a person marks a run as failed, and takes a last
-    task that is skipped for success: so this one is a teardown, and looks at all the others.
+    It is the Dag's last word. Airflow leaves teardowns alone when a person marks a run, and takes a last task that
+    is skipped for success: so this one is a teardown (`end`), and looks at all the others. The states of a load's
+    tasks can be marked, too, so it asks for what the load has left: its record, or a dry run's report.
 
     :param last: task id of the last of them that matters, which ends as *success*, or *skipped* in a dry run.
     """
@@ -228,18 +237,44 @@ class KfrRemoveStagedFilesOperator(KfrStepOperator):
         self.last = last
 
     def execute(self, context: Any) -> int:
-        states = states_of(context)
-        failed = failed_of(states)
-        if failed or states.get(self.last) != ("skipped" if context["params"]["dry_run"] else "success"):
-            raise Fatal(
-                f"{', '.join(failed) or self.last} did not end well, so this run is not green. Its staged files "
-                "stay for the next try. Clear what failed with its downstream tasks, or let the next run go on from "
-                "here."
-            )
-        return int(super().execute(context))
+        from kfr.load import report
+        from kfr.load.world import is_load
+        from kfr.notifications.cases import recovered
 
-    def step(self, world: "World") -> int:
-        return world.place.remove_all()
+        states, dry_run = states_of(context), context["params"]["dry_run"]
+        failed, load = failed_of(states), is_load(context["dag_run"].dag_id)
+        if load and dry_run and not context["ti"].xcom_pull(task_ids=self.last, key=report.XCOM_KEY):
+            failed.append(self.last)
+        if failed or states.get(self.last) != ("skipped" if dry_run else "success"):
+            raise _not_ended_well(failed or [self.last])
+        with self.world(context) as world:
+            if load and not dry_run:
+                if not (world.place.exists(RECORDED) or _is_over(world)):
+                    raise _not_ended_well([self.last])
+                recovered(world)
+            return world.place.remove_all()
+
+    def end(self, acquire: Any) -> None:
+        """Be the Dag's last word; to clear any task of it clears this one, as well as `acquire`."""
+        self.as_teardown(setups=acquire, on_failure_fail_dagrun=True)
+        self.trigger_rule = TriggerRule.ALL_DONE  # else it is skipped with `acquire`
+
+
+def _not_ended_well(tasks: list[str]) -> Fatal:
+    return Fatal(
+        f"{', '.join(tasks)} did not end well, so this run is not green. Its staged files stay for the next try. "
+        "Clear what failed with its downstream tasks, or let the next run go on from here."
+    )
+
+
+def _is_over(world: "World") -> bool:
+    """Whether this run was recorded as proven, and its staged files are removed since."""
+    from kfr.load import report
+
+    if world.place.exists("plan.json") or world.run.key not in report.names(world.state):
+        return False
+    kept = json.loads(report.read(world.state, world.run.key).content)
+    return bool(kept["outcome"] == "proven")
 
 
 def states_of(context: Any) -> dict[str, str | None]:

@@ -41,7 +41,7 @@ def test_nobody_is_a_set_of_whole_numbers_so_that_who_is_joined_with_nobody_stay
     queue: RemovalQueue,
 ):
     relationship = (1 << 53) + 1  # the first whole number that a float takes for another
-    for nobody in (queue.of(*Removal), queue.gone(), queue.gone_before("one-run")):
+    for nobody in (queue.of(*Removal), queue.gone(), queue.gone_before("one-run", 1)):
         assert np.concatenate([nobody, [relationship]]).tolist() == [relationship]
 
 

@@ -1,16 +1,28 @@
 """Customers who come back on the day of their removal: until it is over no look-up tells whether they are there."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kfr.load import comparison, lease, mirror, planning, removal, upload, verification
+from kfr.load import (
+    comparison,
+    extract,
+    lease,
+    mirror,
+    planning,
+    reconciliation,
+    removal,
+    upload,
+    verification,
+)
 from kfr.load.planning import NotApproved
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StagingFull
-from kfr.relationships.packing import day_number
+from kfr.relationships.packing import day_number, text_of
 from tests.faults.institution import Institution
+from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
 from tests.unit.load.one_load import OneLoad, customers_of, states
 
@@ -41,8 +53,9 @@ def come_back(load: OneLoad, customer: int) -> None:
 
 def die_behind_the_delete(load: OneLoad, monkeypatch: pytest.MonkeyPatch) -> None:
     """The register has carried the removal out, and the worker does not know."""
+    moments = iter([removal._day])  # at the intention; not at the answer
     with monkeypatch.context() as patch:
-        patch.setattr("kfr.load.removal.oslo_date", die)
+        patch.setattr(removal, "_day", lambda world: next(moments, die)(world))  # noqa: PLW0108
         with pytest.raises(StagingFull):
             removal.remove_ended(load.world)
 
@@ -81,20 +94,34 @@ def test_who_comes_back_on_the_day_of_the_removal_is_sent_again_whatever_look_up
     assert states(load) == {}
 
 
-def test_whom_a_file_did_not_bring_back_is_found_missing_the_next_day(removing):
-    """A register may take a row of somebody whom it has removed that day, and do nothing with it."""
+@pytest.mark.parametrize("others", [0, 3], ids=["alone in the file", "with newcomers who prove it"])
+@pytest.mark.parametrize("today", [False, True], ids=["by file", "singly"])
+def test_whom_the_register_did_not_take_back_that_day_is_found_missing_the_next(removing, others, today):
+    """It may answer yes to a registration on the day of a removal, and do nothing with it."""
     load, customer = removing
+    load.institution.simulator.switches = Switches(
+        removal="ends_today_inclusive", re_registration="no_effect_that_day"
+    )
     removal.remove_ended(load.world)
     lease.release(load.world)
-    come_back(load, customer)
+    if today:
+        for agreement in load.institution.warehouse.agreements_held:
+            if int(agreement.customer) == customer:
+                agreement.ended = load.today - timedelta(days=30)
+        load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), load.today))
+    else:
+        come_back(load, customer)
+    load.join(others)
     load = load.next()
     load.run_through()
-    load.institution.simulator.plant_defect("missing", customer)
-    load.pass_days(1)
-    load = load.next()
-    load.run_through()
-    assert customer in load.registered
-    assert load.calls("register_file")[-1].at > load.calls("remove_one")[-1].at
+    assert customer not in load.registered  # nobody can know it yet
+    for _ in range(2):
+        load.pass_days(1)
+        load = load.next()
+        load.run_through()
+        assert customer in load.registered
+        assert customer in load.proven
+        assert states(load) == {}
 
 
 @pytest.mark.parametrize("stays", [True, False])
@@ -126,7 +153,7 @@ def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monke
     die_behind_the_delete(load, monkeypatch)
     assert comparison.settled(load.world, np.array([customer])).size == 0
     load.pass_days(1)
-    assert comparison.settled(load.world, np.array([customer])).size == 0  # when it was sent is not known
+    assert comparison.settled(load.world, np.array([customer])).size == 1
 
 
 @pytest.mark.parametrize(
@@ -134,17 +161,21 @@ def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monke
     [
         (Removal.REMOVED, 0, True),
         (Removal.REMOVED, 1, False),
-        (Removal.INTENDED, 1, True),
-        (Removal.HELD, 1, True),
+        (Removal.INTENDED, 0, True),
+        (Removal.INTENDED, 1, False),
+        (Removal.INTENDED, None, True),  # by an earlier version, which did not say when
+        (Removal.HELD, None, True),
         (Removal.DUE, 1, False),
         (Removal.DUE, 0, True),
-        (Removal.GONE, 0, False),
+        (Removal.GONE, 0, True),
+        (Removal.GONE, 1, False),
     ],
 )
 def test_that_somebody_came_back_is_kept_while_the_day_of_the_removal_lasts(began, state, days_ago, is_kept):
     today = day_number(began.today)
     queue = RemovalQueue.read(began.world.state)
-    queue.entries = {5: Entry(state=state, run="one", day=today - days_ago)}
+    day = 0 if days_ago is None else today - days_ago
+    queue.entries = {5: Entry(state=state, run="one", day=day)}
     queue.come_back([5], today)
     assert {c: e.state for c, e in queue.entries.items()} == ({5: Removal.RETURNED} if is_kept else {})
     assert queue.untold(today).tolist() == ([5] if is_kept else [])
@@ -172,6 +203,38 @@ def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_
     assert states(load) == {customer: Removal.DUE}
     load.finish()
     assert customer not in load.registered
+
+
+def test_a_removal_that_is_open_and_of_which_the_evidence_is_gone_is_settled_by_a_comparison(
+    removing, monkeypatch
+):
+    """Else the mirror would hold them for ever, and each sample that draws them would raise an alarm."""
+    load, customer = removing
+    die_behind_the_delete(load, monkeypatch)
+    lease.release(load.world)
+    load.forget([customer])
+    load.pass_days(1)
+    load = load.next("kfr_reconcile", compare_with="register")
+    assert load.acquire()
+    extract.extract_relationships(load.world)
+    assert reconciliation.compare(load.world, full=True, seconds=1e9)
+    planning.plan(load.world, first_load=False)
+    assert customer not in load.proven
+    assert states(load) == {}
+
+
+def test_that_somebody_is_gone_is_kept_until_the_day_is_over(removing):
+    load, customer = removing
+    load.institution.simulator.switches = Switches(removal="ends_yesterday")
+    removal.remove_ended(load.world)
+    verification.verify(load.world)
+    assert states(load) == {customer: Removal.GONE}
+    load = load.next()
+    mirror.record(load.world)
+    assert states(load) == {customer: Removal.GONE}
+    load.pass_days(1)
+    mirror.record(load.world)
+    assert states(load) == {}
 
 
 def test_a_file_is_not_sent_again_after_somebody_of_it_was_removed(loaded):

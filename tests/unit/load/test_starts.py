@@ -1,6 +1,7 @@
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kfr.load import lease, mirror, planning, starts, verification
@@ -10,7 +11,7 @@ from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import date_of, ids_of, starts_of
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import OneLoad
+from tests.unit.load.one_load import OneLoad, packed
 
 EARLIER, LATER = -50, 50  # days by which a start is corrected
 
@@ -101,6 +102,40 @@ def test_a_start_whose_file_is_lost_or_late_is_filed_again(folder, days, back, k
         load.run_through()
         assert load.registered[customer] == start == proven_start(load, customer)
         load.pass_days(1)
+
+
+def test_two_filings_of_one_day_forget_no_start(folder):
+    load = takes_starts(folder, "keeps_start")
+    customer, *_ = loaded(load)
+    before = load.registered[customer]
+    correct_start(load, customer, EARLIER)
+    for days in (0, 1, 1, 1):
+        load = load.next()
+        load.run_through()
+        load.pass_days(days)
+    assert proven_start(load, customer) == before
+    assert mirror.kept_starts(load.world)[:, 1].tolist() == packed([customer], before).tolist()
+
+
+def test_a_file_that_may_still_come_though_it_is_archived_lets_no_start_count_as_kept(folder):
+    load = takes_starts(folder, "changes_start")
+    one, other, *_ = loaded(load)
+    for customer in (one, other):
+        start = correct_start(load, customer, EARLIER)
+    load.fault(FaultKind.LOADING_STALLED, seconds=8 * 3600.0)
+    load = load.next()
+    load.run_through()
+    mirror.void(load.world, np.array([other]))  # as if the other one had been looked up in vain
+    assert [s for s in load.sends if s.run == load.run.key] == []
+    load = load.next()
+    load.run_through()
+    assert mirror.kept_starts(load.world).size == 0
+    load.pass_days(1)
+    for _ in range(2):
+        load = load.next()
+        load.run_through()
+        load.pass_days(1)
+    assert load.registered[one] == start == proven_start(load, one)
 
 
 def test_two_filings_of_one_day_show_no_more_than_one(folder):

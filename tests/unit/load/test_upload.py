@@ -305,6 +305,58 @@ def test_a_file_of_which_nothing_is_taken_for_something_that_need_not_be_a_row_i
     assert len(planned.registered) == 30
 
 
+def refuse_all(*_: object) -> str:
+    raise InvalidRequest("no", status=400, code="KFR-004")
+
+
+def test_the_same_answer_after_a_person_has_looked_into_it_counts_as_the_rows(load, monkeypatch):
+    """Else a file of nothing but wrong rows would hold up every load, and the removals with it."""
+    load.join(1)
+    load.plan()
+    monkeypatch.setattr(RegisterClient, "send_file", refuse_all)
+    with pytest.raises(FileRefused, match="after a clear the same answer counts as theirs"):
+        upload.upload(load.world, "0001")
+    assert load.send().refused == 1
+    lease.release(load.world)
+    load.join(5)
+    again = load.with_run(run_id="again")
+    assert again.plan().held_back == 1
+
+
+def test_a_new_plan_of_the_run_was_not_looked_into(load, monkeypatch):
+    load.join(1)
+    load.plan()
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "send_file", refuse_all)
+        for _ in range(2):
+            with pytest.raises(FileRefused):
+                upload.upload(load.world, "0001")
+            load.plan()
+    assert load.send().refused == 0
+
+
+def test_another_file_of_the_run_that_is_taken_shows_that_it_is_the_rows(load, monkeypatch):
+    load = load.with_run(max_batch_bytes=TEN_ROWS)
+    load.join(11)
+    plan = load.plan()
+    load.send(plan.labels[0])
+    monkeypatch.setattr(RegisterClient, "send_file", refuse_all)
+    assert load.send(plan.labels[1]).refused == 1
+
+
+def test_a_copy_that_may_be_loading_outlives_the_refusal_of_another(planned, monkeypatch):
+    """Else whom it loads would be registered for ever, and nobody would know of them."""
+    rows = planned.world.place.read_array("files/0001")
+    piece = upload._piece(planned.world, rows)
+    witness = Witness(customer_id=int(ids_of(rows)[0]))
+    first = a_send(piece.fingerprint, outcome=Outcome.UNKNOWN, witnesses=(witness,))
+    planned.world.journal.intend(first, rows)
+    monkeypatch.setattr(RegisterClient, "send_file", refuse_all)
+    with pytest.raises(FileRefused):
+        upload.upload(planned.world, "0001")
+    assert planned.sends == [first]
+
+
 def test_a_row_that_is_refused_with_such_a_code_counts_as_refused_where_others_are_taken(
     planned, monkeypatch
 ):

@@ -166,6 +166,7 @@ def test_a_wait_that_broke_off_is_tried_again(stand: Stand):
 def test_a_run_s_staged_files_are_removed_and_the_state_stays(stand: Stand):
     planned(stand)
     stand.ti.states = {"record": "success", "plan": "success"}
+    stand.staging.run(run_key("kfr_initial_load", "manual__1")).write_json("recorded.json", {})
     assert operator(load.KfrRemoveStagedFilesOperator, last="record").execute(stand.context()) > 5
     assert stand.staging.state.exists("mirror")
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
@@ -181,7 +182,7 @@ def test_a_run_s_staged_files_are_removed_and_the_state_stays(stand: Stand):
         ({"record": "skipped"}, False, "record"),  # as when the run was marked as failed, or as success
         ({"record": "failed"}, False, "record"),
         ({}, False, "record"),
-        ({"record": "skipped", "plan": "failed"}, True, "plan"),
+        ({"record": "skipped", "plan": "failed"}, True, "plan, record"),
     ],
 )
 def test_a_run_that_did_not_end_well_keeps_its_files_and_is_red(
@@ -199,7 +200,36 @@ def test_a_dry_run_that_ended_well_keeps_no_files(stand: Stand):
     planned(stand)
     stand.ti.states = {"record": "skipped", "plan": "success"}
     clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+    with pytest.raises(Fatal, match="record did not end well"):
+        clean.execute(stand.context(dry_run=True))  # no report: a person marked the run
+    with pytest.raises(AirflowSkipException):
+        operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context(dry_run=True))
     assert clean.execute(stand.context(dry_run=True)) > 0
+
+
+def test_a_run_whose_record_a_person_marked_is_red(stand: Stand):
+    planned(stand)
+    stand.ti.states = {"record": "success", "verify": "success"}
+    clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+    with pytest.raises(Fatal, match="record did not end well"):
+        clean.execute(stand.context())
+
+
+def test_a_green_run_of_which_the_record_is_cleared_keeps_its_report(stand: Stand):
+    planned(stand)
+    verified(stand)
+    record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
+    record.execute(stand.context())
+    stand.ti.states = {"record": "success"}
+    clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+    clean.execute(stand.context())
+    before = stand.staging.state.read(f"reports/{run_key('kfr_initial_load', 'manual__1')}.json")
+    stand.ti.states = {"verify": "success"}
+    with pytest.raises(Fatal, match="This run is over"):
+        record.execute(stand.context())
+    assert stand.staging.state.read(f"reports/{run_key('kfr_initial_load', 'manual__1')}.json") == before
+    stand.ti.states = {"record": "success"}  # marked by hand
+    assert clean.execute(stand.context()) == 0
 
 
 def test_a_verification_that_a_person_marked_as_success_proves_nothing(stand: Stand):
@@ -273,12 +303,14 @@ def test_a_proven_load_ends_the_alert_of_the_failed_one(stand: Stand):
     context |= {"exception": Fatal("no"), "ti": SimpleNamespace(task_id="a_task", map_index=-1, try_number=1)}
     retrying()["on_failure_callback"](context)
     verified(stand)
-    stand.ti.states["confirm"] = "failed"  # D-4 has not left: that is not over
-    record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
-    record.execute(stand.context())
+    operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
+    clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+    stand.ti.states = {"confirm": "failed", "record": "success"}  # D-4 has not left: that is not over
+    with pytest.raises(Fatal):
+        clean.execute(stand.context())
     assert len(stand.simulator.mails) == 1
-    verified(stand)
-    record.execute(stand.context())
+    stand.ti.states["confirm"] = "success"
+    clean.execute(stand.context())
     assert [m.subject.split("]")[0].strip() for m in stand.simulator.mails] == ["[KFR, act now", "[KFR, over"]
 
 
