@@ -159,8 +159,6 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
         world.warehouse.record_removals(asked_again)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
-    told = without(queue.of(Removal.RETURNED), queue.untold(day_number(oslo_today(world.clock))))
-    queue.forget(common(told, union(ids_of(present), absent)).tolist())
     queue.write()
     void(world, absent)
     kept = kept_starts(world)
@@ -170,7 +168,12 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     coming = world.journal.doubtful(world.now) if absent.size else NOTHING
     coming = coming[among(ids_of(coming), absent)]
     once = np.unique(ids_of(coming), return_index=True)[1]  # of one in two files, either start
-    return _move(world, held, proven, put(possible, coming[once]))
+    after = _move(world, held, proven, put(possible, coming[once]))
+    told = without(queue.of(Removal.RETURNED), queue.untold(day_number(oslo_today(world.clock))))
+    if (told := common(told, union(ids_of(present), absent))).size:
+        queue.forget(told.tolist())  # last: a worker that dies before it lets them be looked up once more
+        queue.write()
+    return after
 
 
 def corrected(held: Mirror, *, present: Ints, absent: Ints) -> tuple[Ints, Ints]:

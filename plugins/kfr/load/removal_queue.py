@@ -97,8 +97,10 @@ class RemovalQueue:
         """
         for customer in map(int, customers):
             entry = self.entries[customer]
-            if entry.state in (Removal.INTENDED, Removal.HELD) and not entry.day:
-                entry.day = today  # it may have been carried out, today at the latest
+            if entry.state in (Removal.INTENDED, Removal.HELD) and (not entry.day or entry.day >= today - 1):
+                entry.day = (
+                    today  # it may have been carried out, today at the latest: a DELETE is tried for minutes
+                )
             if entry.day >= today:
                 entry.state = Removal.RETURNED
             else:
@@ -107,7 +109,8 @@ class RemovalQueue:
     def untold(self, today: int) -> Ints:
         """Of whom no look-up of `today` (a day number) tells whether they are registered, sorted."""
         entries = self.entries.items()
-        found = sorted(c for c, entry in entries if entry.state is not Removal.GONE and entry.day >= today)
+        since = dict.fromkeys(Removal, today) | {Removal.INTENDED: today - 1}  # see `come_back`
+        found = sorted(c for c, e in entries if e.state is not Removal.GONE and e.day >= since[e.state])
         return np.array(found, dtype=np.int64)
 
     def gone_before(self, run: str, today: int) -> Ints:

@@ -109,13 +109,14 @@ def upload(world: World, label: str) -> list[str]:
     held = mirror.read(world).proven
     pieces = list(_pieces_to_send(world, label, rows, held))
     if not pieces and (code := _refused_unclearly(world, label, rows)):
-        world.place.write_json(f"{LOOKED_INTO}/{label}.json", code)
-        raise _file_refused(
+        error = _file_refused(
             world,
             rows,
             f"The register takes no row of file {label} and answers with {code}, which names none (after a clear the "
             "same answer counts as theirs)",
         )
+        world.place.write_json(f"{LOOKED_INTO}/{label}.json", code)  # last: a retry by itself has not looked
+        raise error
     return [piece.fingerprint for piece in pieces if _status(world, piece) is Status.LOADING]
 
 
@@ -237,7 +238,8 @@ def _refused_unclearly(world: World, label: str, rows: Ints) -> str | None:
     It is, if the register has taken another file of this run, if it refused these rows before, or if a person has
     looked into it, and cleared the task, and the answer is the same.
     """
-    taken = any(s.run == world.run.key and s.outcome is Outcome.ACCEPTED for s in world.journal.sends())
+    others = [s for s in world.journal.sends() if s.run == world.run.key and s.label != label]
+    taken = any(s.outcome is Outcome.ACCEPTED for s in others)
     known = among(rows, np.sort(refusals.read(world.state)[:, 0])).all()
     codes = {s.code for s in _refusals(world, rows) if s.rows == 1}
     if taken or known or codes & OF_A_ROW or world.place.exists(f"{LOOKED_INTO}/{label}.json"):

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, RetryDecision, RetryPolicy, WeightRule
 from airflow.sdk.configuration import conf
@@ -17,7 +17,6 @@ from kfr.register.errors import Fatal, KfrError, Refused
 
 if TYPE_CHECKING:
     from kfr.load.world import World
-    from kfr.sensors.register import KfrSensor
 
 INCLUDE_FOLDER = Path("include")
 SQL_FOLDER = INCLUDE_FOLDER / "sql"
@@ -82,8 +81,20 @@ def defaults_of(institution: Institution) -> dict[str, Any]:
     }
 
 
+class InWorld(Protocol):
+    """A task of an institution: a step or a sensor."""
+
+    sql_folder: str
+    include: str
+    thresholds: dict[str, float]
+    share: float
+
+    @property
+    def log(self) -> Any: ...
+
+
 @contextmanager
-def world_of_task(task: "KfrStepOperator | KfrSensor", context: Any) -> Iterator["World"]:
+def world_of_task(task: InWorld, context: Any) -> Iterator["World"]:
     """The world of a task: its run, with the institution's own limits and papers."""
     from kfr.hooks.world import world_of
 

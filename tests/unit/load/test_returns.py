@@ -1,11 +1,12 @@
 """Customers who come back on the day of their removal: until it is over no look-up tells whether they are there."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kfr.clock import OSLO
 from kfr.load import (
     comparison,
     extract,
@@ -20,6 +21,7 @@ from kfr.load import (
 from kfr.load.planning import NotApproved
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StagingFull
+from kfr.load.world import World
 from kfr.relationships.packing import day_number, text_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
@@ -153,6 +155,8 @@ def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monke
     die_behind_the_delete(load, monkeypatch)
     assert comparison.settled(load.world, np.array([customer])).size == 0
     load.pass_days(1)
+    assert comparison.settled(load.world, np.array([customer])).size == 0  # it was tried for minutes
+    load.pass_days(1)
     assert comparison.settled(load.world, np.array([customer])).size == 1
 
 
@@ -162,7 +166,8 @@ def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monke
         (Removal.REMOVED, 0, True),
         (Removal.REMOVED, 1, False),
         (Removal.INTENDED, 0, True),
-        (Removal.INTENDED, 1, False),
+        (Removal.INTENDED, 1, True),  # tried for minutes, it may have been carried out after midnight
+        (Removal.INTENDED, 2, False),
         (Removal.INTENDED, None, True),  # by an earlier version, which did not say when
         (Removal.HELD, None, True),
         (Removal.DUE, 1, False),
@@ -213,7 +218,7 @@ def test_a_removal_that_is_open_and_of_which_the_evidence_is_gone_is_settled_by_
     die_behind_the_delete(load, monkeypatch)
     lease.release(load.world)
     load.forget([customer])
-    load.pass_days(1)
+    load.pass_days(2)
     load = load.next("kfr_reconcile", compare_with="register")
     assert load.acquire()
     extract.extract_relationships(load.world)
@@ -221,6 +226,80 @@ def test_a_removal_that_is_open_and_of_which_the_evidence_is_gone_is_settled_by_
     planning.plan(load.world, first_load=False)
     assert customer not in load.proven
     assert states(load) == {}
+
+
+def test_a_removal_that_is_carried_out_after_midnight_is_one_of_that_day(removing, monkeypatch):
+    load, customer = removing
+    day = load.today
+    load.institution.clock.set(datetime.combine(day, time(23, 58), OSLO).astimezone(UTC))
+
+    def late(world: World, one: int) -> None:
+        load.institution.clock.advance(300)
+        delete(world, one)
+        raise StagingFull("No space left.")
+
+    delete = removal._delete
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_delete", late)
+        with pytest.raises(StagingFull):
+            removal.remove_ended(load.world)
+    assert load.today > day
+    lease.release(load.world)
+    come_back(load, customer)
+    load = load.next()
+    load.run_through()
+    assert is_registered_tomorrow(load, customer)
+
+
+@pytest.mark.parametrize("touches", range(1, 60, 2))
+def test_a_worker_that_dies_when_a_look_up_has_told_lets_it_be_looked_up_once_more(removing, touches):
+    """Before the mirror has it; the file of the day before would prove who is not there."""
+    load, customer = removing
+    switches = Switches(removal="ends_today_inclusive", re_registration="no_effect_that_day")
+    load.institution.simulator.switches = switches
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    come_back(load, customer)
+    load.join(3)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    verification.verify(load.world)
+    load.pass_days(1)
+    assert load.acquire()
+    extract.extract_relationships(load.world)
+    load.crash(touches, lambda: planning.plan(load.world, first_load=False))
+    load.run_through()
+    assert customer in load.registered
+
+
+def test_who_leaves_and_comes_back_within_one_removal_is_still_of_that_day(removing, monkeypatch):
+    load, customer = removing
+    load.institution.simulator.switches = Switches(
+        removal="ends_today_inclusive", re_registration="no_effect_that_day"
+    )
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    come_back(load, customer)
+    load.join(3)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    load.end([customer])
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_require_few", die)
+        with pytest.raises(StagingFull):
+            removal.remove_ended(load.world)
+    come_back(load, customer)
+    load.finish()
+    lease.release(load.world)
+    assert states(load) == {customer: Removal.RETURNED}
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert customer in load.registered
 
 
 def test_that_somebody_is_gone_is_kept_until_the_day_is_over(removing):

@@ -344,6 +344,29 @@ def test_another_file_of_the_run_that_is_taken_shows_that_it_is_the_rows(load, m
     assert load.send(plan.labels[1]).refused == 1
 
 
+def test_that_the_file_itself_was_taken_before_says_nothing_against_its_rows(planned, monkeypatch):
+    planned.fault(FaultKind.FILE_DROPPED)
+    with pytest.raises(NotLoaded):
+        planned.send()
+    monkeypatch.setattr(RegisterClient, "send_file", refuse_all)
+    with pytest.raises(FileRefused):
+        upload.upload(planned.world, "0001")
+
+
+def test_a_worker_that_dies_before_it_says_so_has_looked_into_nothing(load, monkeypatch):
+    load.join(3)
+    load.plan()
+    for touches in range(1, 60):
+        with monkeypatch.context() as patch:
+            patch.setattr(RegisterClient, "send_file", refuse_all)
+            with suppress(FileRefused):
+                if load.crash(touches, lambda: upload.upload(load.world, "0001")):
+                    continue
+        break
+    assert touches > 5
+    assert load.send().refused == 0
+
+
 def test_a_copy_that_may_be_loading_outlives_the_refusal_of_another(planned, monkeypatch):
     """Else whom it loads would be registered for ever, and nobody would know of them."""
     rows = planned.world.place.read_array("files/0001")
