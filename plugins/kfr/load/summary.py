@@ -6,6 +6,7 @@ identifier may be.
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -15,6 +16,7 @@ from kfr.load import arrivals, lease, watermark
 from kfr.load.ingestion import give_up_at
 from kfr.load.journal import Outcome, Schedule, Send, Single, is_open, is_superseded, schedule
 from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.sealing import StateDamaged
 from kfr.load.world import World
 from kfr.register.errors import KfrError
 
@@ -88,9 +90,10 @@ def _alerts(world: World) -> list[dict[str, Any]]:
     """What somebody was told of and is not over, the oldest first."""
     found = []
     for name in world.state.names(ALERTS):
-        entry = world.state.read_json(name)
         topic = name.removeprefix(f"{ALERTS}/").removesuffix(".json")
-        found.append({"topic": topic, "since": entry["since"], "what": entry["what"]})
+        with suppress(StateDamaged):  # one that was written with a wrong staging key
+            entry = world.state.read_json(name)
+            found.append({"topic": topic, "since": entry["since"], "what": entry["what"]})
     return sorted(found, key=lambda alert: alert["since"])
 
 

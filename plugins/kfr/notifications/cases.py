@@ -177,10 +177,10 @@ def disagrees(world: World, misses: int, sampled: int) -> None:
 
 
 @quietly
-def recovered(world: World) -> None:
-    """A load is proven: whatever was wrong with loading is over."""
+def recovered(world: World, since: float) -> None:
+    """A load is proven, and that was recorded `since` (Unix seconds): what was wrong with loading before is over."""
     topics = [Topic.LOAD, Topic.LATE, Topic.DISAGREES]
-    Ledger.of(world).over(topics, f"{world.run.dag_id} is proven.", _links(world))
+    Ledger.of(world).over(topics, f"{world.run.dag_id} is proven.", _links(world), until=since)
 
 
 def _links(world: World, task_id: str | None = None) -> tuple[tuple[str, str], ...]:

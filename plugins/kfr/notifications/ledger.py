@@ -9,6 +9,7 @@ from typing import Any
 
 from kfr.clock import Clock
 from kfr.hooks.telemetry import count_alert
+from kfr.load.sealing import StateDamaged
 from kfr.load.staging import Place
 from kfr.load.summary import ALERTS as FOLDER
 from kfr.load.world import World
@@ -58,12 +59,15 @@ class Ledger:
             "clears": alert.clears,
         }
         if not self.state.create_json(name, entry):
-            before = self.state.read_json(name)
-            known = before["run"] == self.run or before["cause"] == alert.cause
+            before = self._read(name)
+            known = self.run == before.get("run") or alert.cause == before.get("cause")
+            known |= alert.follows and self.run == before.get("again_in")
             worse = (before.get("severity"), alert.severity) == (Severity.MORNING, Severity.ACT)
             ends = alert.ended and not before.get("ended", True)
             ends |= alert.ended and before["run"] == self.run and alert.clears > before.get("clears", 0)
             if known and (alert.follows or not (worse or ends)):
+                if before["run"] != self.run:  # what follows in this run is known, too
+                    self.state.write_json(name, before | {"again_in": self.run})
                 return False
             self.state.write_json(name, entry)
         return True
@@ -84,13 +88,23 @@ class Ledger:
         """Tell of something that has no end."""
         send(alert.subject(self.institution), alert.text(), alert.severity)
 
-    def over(self, topics: Iterable[Topic], why: str, links: tuple[tuple[str, str], ...] = ()) -> bool:
-        """Tell, in one message, that what was open of `topics` is over; whether anything was."""
+    def over(
+        self,
+        topics: Iterable[Topic],
+        why: str,
+        links: tuple[tuple[str, str], ...] = (),
+        until: float = float("inf"),
+    ) -> bool:
+        """Tell, in one message, that what was open of `topics` is over; whether anything was.
+
+        :param until: what was opened later (Unix seconds), and by another run, is not over.
+        """
         names = [f"{FOLDER}/{topic}.json" for topic in topics]
-        found: dict[str, dict[str, Any]] = {n: self.state.read_json(n) for n in names if self.state.exists(n)}
+        found = {name: self._read(name) for name in names if self.state.exists(name)}
+        found = {n: e for n, e in found.items() if e.get("run") == self.run or e.get("since", 0.0) <= until}
         if not found:
             return False
-        was = "\n".join(f"- {entry['what']}" for entry in found.values())
+        was = "\n".join(f"- {entry.get('what', 'an alert that cannot be read')}" for entry in found.values())
         parts = [
             f"{why} What was told before is over:\n{was}",
             f"For the register this means: {self.standing}",
@@ -104,4 +118,12 @@ class Ledger:
     def is_open(self, topic: Topic, run: str | None = None) -> bool:
         """Whether an alert of this topic is open, opened by `run` if that is given."""
         name = f"{FOLDER}/{topic}.json"
-        return self.state.exists(name) and run in (None, self.state.read_json(name)["run"])
+        return self.state.exists(name) and run in (None, self._read(name).get("run"))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """An entry; nothing of one that does not open, as when it was written with a wrong staging key."""
+        try:
+            entry: dict[str, Any] = self.state.read_json(name)
+        except StateDamaged:
+            return {}
+        return entry

@@ -169,8 +169,9 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 raise AirflowSkipException("Dry run: nothing was sent, so there is nothing to record.")
             if _is_over(world):
                 raise Fatal(
-                    "This run is over: what it had staged is removed, so nothing of it can be recorded anew. Its "
-                    "report stays as it is. Mark this task as success, and let the next run look."
+                    "This run was proven and is over: what it had staged is removed, so nothing can be recorded "
+                    "anew, and its report stays. If nothing else of it has failed, mark this task as success; else "
+                    "trigger a new run."
                 )
             if verified:
                 lease.check(world)  # what cannot be recorded is not green
@@ -182,7 +183,9 @@ class KfrRecordMirrorOperator(KfrStepOperator):
                 kept = report.keep(world, report.build(world, "proven" if verified else "not proven"))
                 context["ti"].xcom_push(report.XCOM_KEY, kept.as_text())
             if verified:
-                world.place.write_json(RECORDED, counts)
+                world.place.write_json(RECORDED, {**counts, "at": world.now})
+            else:
+                world.place.delete(RECORDED)
         if not verified:
             raise Fatal(
                 "The load is not verified, so this run is not green. What is proven is in the mirror. See the "
@@ -249,9 +252,11 @@ class KfrRemoveStagedFilesOperator(KfrStepOperator):
             raise _not_ended_well(failed or [self.last])
         with self.world(context) as world:
             if load and not dry_run:
-                if not (world.place.exists(RECORDED) or _is_over(world)):
+                if world.place.exists(RECORDED):
+                    recovered(world, since=world.place.read_json(RECORDED)["at"])
+                elif not _is_over(world):
                     raise _not_ended_well([self.last])
-                recovered(world)
+                world.place.delete("plan.json")  # first: should this break off, the run is over all the same
             return world.place.remove_all()
 
     def end(self, acquire: Any) -> None:

@@ -18,6 +18,7 @@ from kfr.load import lease
 from kfr.load.planning import GuardStopped
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import StagingFull
+from kfr.load.summary import summarise
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
 from kfr.notifications import cases
@@ -61,7 +62,7 @@ def failed(
 
 def recover(stand: Stand, run_id: str = "manual__1") -> None:
     with world_of(stand.context(run_id), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
-        cases.recovered(world)
+        cases.recovered(world, since=world.now)
 
 
 def retry_all(stand: Stand, times: int) -> None:
@@ -315,8 +316,7 @@ def test_a_staging_place_that_cannot_be_used_keeps_nobody_from_being_told(
     stand.staging.state.write_json("mirror", {"version": 2, "proven": 7})
     damage(stand, monkeypatch, how)
     error = StagingFull("No space left.") if how == "full disk" else StateDamaged("It does not open.")
-    if how != "another key":  # with which alerts can be kept
-        alert_retry(failed(stand, not_loaded()))  # can wait: it is told if it fails for good
+    alert_retry(failed(stand, not_loaded()))  # can wait: it is told if it fails for good
     assert stand.simulator.mails == []
     alert_failure(failed(stand, error, "extract_relationships"))
     states = {"manual__1": {"extract_relationships": "failed"}}
@@ -327,6 +327,43 @@ def test_a_staging_place_that_cannot_be_used_keeps_nobody_from_being_told(
     assert str(error) in mail.text
     assert ("nothing can be said: its" in flat(mail.text)) == (how != "full disk")
     assert "not proven in time" in too_late.subject
+    assert stand.staging.state.names("alerts") == []
+
+
+def test_an_alert_that_was_kept_with_a_wrong_key_is_told_of_and_ended_like_any_other(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        damage(stand, patch, "another key")
+        alert_failure(failed(stand, Fatal("no"), "acquire_register"))
+    assert stand.staging.state.names("alerts") == ["alerts/load.json"]
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        assert summarise(world)["alerts"] == []
+    alert_failure(failed(stand, AccessRefused("no"), run_id="manual__2"))
+    assert len(stand.simulator.mails) == 2
+    recover(stand)
+    assert stand.staging.state.names("alerts") == []
+
+
+def test_a_load_that_was_proven_before_ends_no_alert_of_a_later_run(stand: Stand):
+    """As when the last task of an old run is cleared once more."""
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        proven_at = world.now
+        stand.clock.sleep(60)
+        alert_failure(failed(stand, AccessRefused("no"), run_id="manual__2"))
+        cases.recovered(world, since=proven_at)
+        assert stand.staging.state.names("alerts") == ["alerts/load.json"]
+        cases.recovered(world, since=world.now)
+    assert stand.staging.state.names("alerts") == []
+
+
+def test_what_only_follows_from_a_known_failure_of_the_next_night_wakes_nobody(stand: Stand):
+    for run in ("scheduled__1", "scheduled__2", "scheduled__3"):
+        alert_failure(failed(stand, not_loaded(), run_id=run, attempt=TRIES))
+        alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror", run_id=run))
+    assert [m.subject.split("]")[0].strip() for m in stand.simulator.mails] == [
+        "[KFR, can wait until morning"
+    ]
 
 
 def late(stand: Stand, run_type: str = "scheduled") -> None:

@@ -134,7 +134,7 @@ def test_a_register_that_is_not_as_the_mirror_says_is_told_of_until_a_load_is_pr
 ):
     cases.disagrees(world, 2, 2995)
     cases.disagrees(world, 2, 2995)
-    cases.recovered(world)
+    cases.recovered(world, since=world.now)
     assert [s.split("] ")[1] for s in subjects(stand)] == [
         "Mirror and register disagree: 2 of 2,995 sampled customers are not right",
         "kfr_initial_load is proven",
@@ -187,7 +187,7 @@ def test_apprise_takes_the_alert_when_its_connection_exists(
         )
         cases.ask_for_approval(world, ASKED, timedelta(minutes=1))
         cases.disagrees(world, 2, 2995)
-        cases.recovered(world)
+        cases.recovered(world, since=world.now)
         server.shutdown()
     assert [(m["type"], m["title"].split("]")[0]) for m in got] == [
         ("failure", "[KFR, act now"),

@@ -12,7 +12,7 @@ from kfr.load import lease, mirror, planning
 from kfr.load.lease import LeaseLost
 from kfr.load.report import XCOM_KEY as REPORT
 from kfr.load.report import Kept
-from kfr.load.staging import run_key
+from kfr.load.staging import Place, run_key
 from kfr.load.summary import XCOM_KEY as STATUS
 from kfr.operators import load
 from kfr.operators.approval import KfrApproveChangesOperator, _body
@@ -166,7 +166,7 @@ def test_a_wait_that_broke_off_is_tried_again(stand: Stand):
 def test_a_run_s_staged_files_are_removed_and_the_state_stays(stand: Stand):
     planned(stand)
     stand.ti.states = {"record": "success", "plan": "success"}
-    stand.staging.run(run_key("kfr_initial_load", "manual__1")).write_json("recorded.json", {})
+    stand.staging.run(run_key("kfr_initial_load", "manual__1")).write_json("recorded.json", {"at": 1.0})
     assert operator(load.KfrRemoveStagedFilesOperator, last="record").execute(stand.context()) > 5
     assert stand.staging.state.exists("mirror")
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
@@ -207,6 +207,39 @@ def test_a_dry_run_that_ended_well_keeps_no_files(stand: Stand):
     assert clean.execute(stand.context(dry_run=True)) > 0
 
 
+def test_a_removal_of_the_staged_files_that_breaks_off_is_tried_again(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    planned(stand)
+    verified(stand)
+    operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
+    stand.ti.states = {"record": "success"}
+    clean = operator(load.KfrRemoveStagedFilesOperator, last="record")
+
+    def break_off(place: Place) -> int:
+        place.delete("recorded.json")
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "remove_all", break_off)
+        with pytest.raises(OSError):
+            clean.execute(stand.context())
+    assert clean.execute(stand.context()) > 0
+
+
+def test_a_record_that_is_made_anew_and_not_proven_forgets_the_proven_one(stand: Stand):
+    planned(stand)
+    verified(stand)
+    record = operator(load.KfrRecordMirrorOperator, verified_by="verify")
+    record.execute(stand.context())
+    stand.ti.states = {"verify": "failed"}
+    with pytest.raises(Fatal):
+        record.execute(stand.context())
+    stand.ti.states = {"verify": "success", "record": "success"}  # both marked
+    with pytest.raises(Fatal, match="did not end well"):
+        operator(load.KfrRemoveStagedFilesOperator, last="record").execute(stand.context())
+
+
 def test_a_run_whose_record_a_person_marked_is_red(stand: Stand):
     planned(stand)
     stand.ti.states = {"record": "success", "verify": "success"}
@@ -225,7 +258,7 @@ def test_a_green_run_of_which_the_record_is_cleared_keeps_its_report(stand: Stan
     clean.execute(stand.context())
     before = stand.staging.state.read(f"reports/{run_key('kfr_initial_load', 'manual__1')}.json")
     stand.ti.states = {"verify": "success"}
-    with pytest.raises(Fatal, match="This run is over"):
+    with pytest.raises(Fatal, match="This run was proven and is over"):
         record.execute(stand.context())
     assert stand.staging.state.read(f"reports/{run_key('kfr_initial_load', 'manual__1')}.json") == before
     stand.ti.states = {"record": "success"}  # marked by hand
