@@ -149,9 +149,9 @@ def _see(world: World, customer: int, wanted: int, held: int, *, today: date, st
     if start == UNKNOWN_DAY or (held >= 0 and not starts):
         known = held if held >= 0 else wanted
         return known if known >= 0 else customer << DAY_BITS
-    if UNKNOWN_DAY < before < start:
-        # The warehouse has a later start: the old one still holds if anything is found before the new one.
-        return held if world.finds(customer, _date(before), _date(start - 1)) else wanted
+    # The warehouse has a later start: the old one still holds if anything is found before the new one.
+    if UNKNOWN_DAY < before < start and world.finds(customer, _date(before), _date(start - 1)):
+        return held
     if before == UNKNOWN_DAY and world.finds(customer, _date(start - 1), _date(start - 1)):
         return customer << DAY_BITS  # it began earlier; when, no look-up of a day tells
     if world.finds(customer, _date(start), _date(start)):

@@ -74,10 +74,13 @@ class Files:
                 journal.put(replace(entry, witnesses=send.witnesses, shown=send.shown))
 
     def evidence(self) -> Iterator[Evidence]:
-        """What each send says, the better known later."""
+        """What the starts that were filed again say, and each send, the better known later."""
         loading = sorted((s for s in self.sends if s.loads), key=lambda s: (s.verified, s.counts_from))
         in_two = _in_several({s.file: self.rows[s.file] for s in loading if s.proven_at is not None})
         refused = self._refused()
+        # Who was filed again was there before; but may have left since, and come back with the very start.
+        once = np.unique(ids_of(self.filed_again), return_index=True)[1]
+        yield Evidence(there=NOTHING, maybe=self.filed_again[once], absent=NOTHING)
         for send in loading:
             rows = self.rows[send.file]
             missing = distinct(self._world.journal.missing(send.file))

@@ -296,11 +296,12 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
 
 
 def _doubtful(world: World, held: Mirror, desired: extract.Extract) -> Ints:
-    """Customers who were sent and not proven: found by a look-up, they need not be sent again.
+    """Customers who were sent, or removed, and not proven: found by a look-up, they need not be sent again.
 
     If there are many, the others are sent again, and the next loads look them up.
     """
-    open_ = common(ids_of(held.possible), ids_of(desired.active))
+    removed = RemovalQueue.read(world.state).of(Removal.REMOVED)  # who is back before it was proven
+    open_ = common(union(ids_of(held.possible), removed), ids_of(desired.active))
     return comparison.settled(world, open_)[:MOST_LOOKED_UP]
 
 

@@ -81,12 +81,15 @@ def remove_ended(world: World) -> Removals:
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)
     queue = RemovalQueue.read(world.state)
-    # Without those who are gone; with those who wait, should a worker have died before the mirror had them back.
-    ours = union(ids_of(held.proven), ids_of(held.possible), queue.of(*WAITING))
+    # Without those who are gone; with those who wait or came back, should the mirror not have them.
+    ours = union(ids_of(held.proven), ids_of(held.possible), queue.of(*WAITING, Removal.RETURNED))
     asked, invalid = asked_for(world)
     said = _read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
+    planned = extract.read(world)
     may_be_due = _may_be_due(said, ours, asked)
+    if planned.days is not None:  # both answers must say it: who has ended since the plan is the next load's
+        may_be_due = without(may_be_due, ids_of(planned.active), planned.waiting)
     # None of a file that nothing shows to be loaded; a row of it that comes late would bring them back.
     tomorrow = common(may_be_due, ids_of(world.journal.doubtful(world.now)))
     due = _due(world, without(may_be_due, tomorrow), asked)

@@ -66,7 +66,7 @@ def _is_taken(world: World, row: int, before: int) -> bool:
         return True
     day_before = start - timedelta(days=1)
     if old is not None and old < start:
-        return not strata.is_found(world, row, old, day_before)
+        return not strata.is_found(world, row, old, day_before) and strata.is_found(world, row, start, start)
     # A relationship that was filed without a date began on the day it was loaded, before or after this start.
     return strata.is_found(world, row, start, start) and (
         old is not None or not strata.is_found(world, row, day_before, day_before)

@@ -121,11 +121,15 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
 
 
 def _files(world: World, labels: list[str]) -> set[str]:
-    """The fingerprints of this run's files, also of those whose bytes an earlier run has sent."""
-    own = {send.file for send in world.journal.sends() if send.run == world.run.key}
-    for label in labels:
-        pieces, _ = upload.leaves(world, world.place.read_array(f"files/{label}"))
-        own |= {piece.fingerprint for piece in pieces}
+    """The fingerprints of this plan's files, also of those whose bytes an earlier run has sent.
+
+    Not of a plan that this one has replaced: nobody has looked a sample of those up, so the next plan does.
+    """
+    own = set()
+    for label in [*labels, *(f"repair-{label}" for label in labels)]:
+        if world.place.exists(f"files/{label}"):
+            pieces, _ = upload.leaves(world, world.place.read_array(f"files/{label}"))
+            own |= {piece.fingerprint for piece in pieces}
     return own
 
 

@@ -330,6 +330,22 @@ def test_who_was_only_filed_again_in_a_file_that_nothing_proves_is_removed_the_n
     assert removed(loaded) == []
 
 
+def test_with_an_interval_both_answers_must_say_that_a_customer_has_ended(loaded, monkeypatch):
+    """Here the second one does not find the row with a tab behind the identifier, which is the one that holds."""
+    monkeypatch.setattr(extract, "_require_whole_customers", lambda *_: None)  # of many, it asks about some
+    customer = customers_of(loaded)[0]
+    loaded.finish()
+    lease.release(loaded.world)
+    loaded.end([customer])
+    warehouse = loaded.institution.warehouse
+    warehouse.agreements_held.append(Agreement(text_of(customer) + "\t", loaded.today - timedelta(days=9)))
+    load = loaded.next(scope="interval", interval=(loaded.today, loaded.today))
+    assert load.plan(first_load=False).removals == 0
+    load.close_additions()
+    assert remove_ended(load.world).due == 0
+    assert removed(load) == []
+
+
 @pytest.mark.parametrize("interval", [False, True])
 def test_two_queries_that_do_not_find_the_same_rows_remove_nobody_and_say_so(loaded, interval):
     """A tab behind the identifier, which the extract trims and the other query does not; it was passed over."""

@@ -26,7 +26,7 @@ from kfr.relationships.packing import day_number, text_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import OneLoad, customers_of, states
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, customers_of, states
 
 
 @pytest.fixture
@@ -300,6 +300,53 @@ def test_who_leaves_and_comes_back_within_one_removal_is_still_of_that_day(remov
     load = load.next()
     load.run_through()
     assert customer in load.registered
+
+
+def test_who_left_and_came_back_with_the_start_that_another_run_had_filed_again_is_ours(load):
+    """That run's entries stand as long as one of its files is in doubt."""
+    customers = load.join(10)
+    y = load.join(1)[0]
+    load.first()
+    load.pass_days(1)
+    for agreement in load.institution.warehouse.agreements_held:
+        agreement.started -= timedelta(days=20)
+    load.join(3)
+    load = load.next(max_batch_bytes=TEN_ROWS)
+    load.run_through()
+    load.end([y])
+    load = load.next()
+    load.run_through()
+    come_back(load, y)
+    load = load.next()
+    load.run_through()
+    assert y in load.possible + load.proven or y not in load.registered
+    load.pass_days(1)
+    load.end([y])
+    for _ in range(2):
+        load = load.next()
+        load.run_through()
+        load.pass_days(1)
+    assert y not in load.registered
+    assert set(customers) <= load.registered.keys()
+    assert states(load).get(y) is not Removal.RETURNED
+
+
+def test_a_removal_whose_proof_is_open_is_looked_up_when_the_customer_is_back(removing):
+    """It had not worked, and the plan that finds them back is not carried out."""
+    load, customer = removing
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    load.world.register.register_one(customer)  # it is there again, or still
+    load.pass_days(1)
+    come_back(load, customer)
+    load = load.next()
+    load.plan(first_load=False)
+    lease.release(load.world)
+    assert customer in load.proven
+    load.end([customer])
+    load = load.next()
+    load.run_through()
+    assert customer not in load.registered
 
 
 def test_that_somebody_is_gone_is_kept_until_the_day_is_over(removing):
