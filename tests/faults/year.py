@@ -13,12 +13,12 @@ from pathlib import Path
 
 from kfr.clock import OSLO, oslo_today
 from kfr.load import lease, mirror
-from kfr.load.journal import Send, StartChange
 from kfr.load.planning import Plan
 from kfr.load.staging import Staging
 from kfr.load.world import Run
 from kfr.register.settings import Environment
 from kfr.relationships.packing import date_of, ids_of, starts_of
+from tests.faults import excuses
 from tests.faults.check import broken_promises
 from tests.faults.institution import KEY, Institution
 from tests.faults.people import GENEROUS, close_hopeless_sends
@@ -29,7 +29,6 @@ from tests.keystores import ORGANISATION
 from tests.simulator import Fault, FaultKind, Switches
 
 FEWEST = 5  # customers: an empty warehouse authorises no removal
-DAY = 86_400.0  # seconds
 CLEARS = 6  # of one run, before we say that it does not come to an end
 FAULTS = (
     FaultKind.STATUS, FaultKind.STATUS_AFTER_WORK, FaultKind.NO_CONNECTION, FaultKind.RESET_BEFORE_WORK,
@@ -301,15 +300,15 @@ class Year:
         active = {
             c: start for c, (start, end) in institution.simulator.relationships().items() if end is None
         }
-        excused = {int(c) for c in self.vanished} | self._held_back(play) | self.forgotten
+        excused = {int(c) for c in self.vanished} | excuses.held_back(self.institution, play) | self.forgotten
         queue = institution.warehouse.queue  # whoever is asked about after it was read is the next load's
         excused |= {int(c) for c, result in queue.items() if result in (None, "waits")}
-        excused |= (turned := self._turned_at_midnight(play) | changed)
+        excused |= (turned := excuses.turned_at_midnight(self.institution, play) | changed)
         if not whole:
             desired = {c: start for c, start in desired.items() if c in active}
             excused |= active.keys()
             self.start_moved |= active.keys()
-        if missing := desired.keys() - active.keys() - turned - self._returned():
+        if missing := desired.keys() - active.keys() - turned - excuses.returned(self.institution):
             self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
         if left := active.keys() - desired.keys() - excused:
             self.problems.append(f"{where}: {len(left)} left over in the register after {play.run.run_id}")
@@ -317,12 +316,12 @@ class Year:
         proven, possible = set(ids_of(held.proven).tolist()), set(ids_of(held.possible).tolist())
         if wrong := (proven - active.keys()) | (active.keys() - proven - possible - self.forgotten):
             self.problems.append(f"{where}: the mirror differs from the register in {len(wrong)}")
-        self.problems += [f"{where}: {p}" for p in self._kept_wrongly(play)]
-        undisturbed = active.keys() - self.registered_again - self._unproven(play)
+        self.problems += [f"{where}: {p}" for p in excuses.kept_wrongly(self.institution, play)]
+        undisturbed = active.keys() - self.registered_again - excuses.unproven(self.institution, play)
         undisturbed &= {
             int(a.customer) for a in self.held
         }  # whose start was filed anew and who vanished: nobody asks
-        open_starts = self._open_starts(play)
+        open_starts = excuses.open_starts(self.institution, play)
         for row in held.proven.tolist():
             customer, start = row >> 17, date_of(int(starts_of(row)))
             if (
@@ -339,85 +338,3 @@ class Year:
         ]
         if wrong_start:
             self.problems.append(f"{where}: {len(wrong_start)} with another start than the warehouse")
-
-    def _open_starts(self, play: Play) -> set[int]:
-        """Rows of the mirror whose start was filed anew and not looked up, or not taken: it may load any time."""
-        journal = self.institution.world(play.run).journal
-        entries = [e for run in journal.runs_with("starts") for e in journal.start_changes(run).tolist()]
-        pairs = [(filed, before) for filed, before, state in entries if state != StartChange.CORRECTED]
-        state = self.institution.state
-        for name in ("starts_kept", "starts_untaken"):
-            pairs += state.read_array(name).tolist() if state.exists(name) else []
-        return {row for pair in pairs for row in pair}
-
-    def _returned(self) -> set[int]:
-        """Who came back on the day of their removal, of a register that takes nobody back on that day."""
-        if self.institution.simulator.switches.re_registration != "no_effect_that_day":
-            return set()
-        state, today = self.institution.state, self.today.toordinal()
-        queue = state.read_json("removals") if state.exists("removals") else {}
-        returned = {int(customer) for customer, entry in queue.items() if entry["state"] == "returned"}
-        periods = self.institution.simulator._register.periods
-        now = self.institution.simulator._register.moment(self.institution.clock.now())
-        return {c for c in returned if any(p.removed_on == today for p in periods(c, now))}
-
-    def _kept_wrongly(self, play: Play) -> list[str]:
-        """A register that takes every start keeps none: whose file was lost or late, is filed again."""
-        switches = self.institution.simulator.switches
-        if "keeps_start" in (switches.second_file, switches.file_after_single):
-            return []
-        world = self.institution.world(play.run)
-        entries = [
-            e for run in world.journal.runs_with("starts") for e in world.journal.start_changes(run).tolist()
-        ]
-        kept = mirror.kept_starts(world).tolist()
-        kept += [entry for entry in entries if entry[2] == StartChange.KEPT]
-        return [f"{len(kept)} starts count as kept by a register that takes every start"] if kept else []
-
-    def _turned_at_midnight(self, play: Play) -> set[int]:
-        """Who was a customer on the run's own day and is not today, or the other way round."""
-        report = self.institution.state.read_json(f"reports/{play.run.key}.json")
-        then, now = self.institution.desired(date.fromisoformat(report["as_of"])), self.institution.desired()
-        return {int(c) for c in then.keys() ^ now.keys()}
-
-    def _held_back(self, play: Play) -> set[int]:
-        """Customers with a refused row, and those of a file that could not be proven today."""
-        tainted = {int(a.customer) for a in self.held if a.started and a.ended and a.ended < a.started}
-        world = self.institution.world(play.run)
-        tomorrow = self.today + timedelta(days=1)  # within the bridge of a day: nobody is removed for that
-        bridged = {int(a.customer) for a in self.held if a.started == tomorrow}
-        return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | self._unproven(play)
-
-    def _unproven(self, play: Play) -> set[int]:
-        """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day.
-
-        So may a second copy of one that was found at the first look, long after it was sent.
-        """
-        journal = self.institution.world(play.run).journal
-        since = self.institution.clock.now().timestamp() - DAY
-        sent = [(send, journal.rows(send)) for send in journal.sends()]
-        sent += [(send, rows) for _, send, rows in journal.archived() if send and send.counts_from > since]
-        return {
-            customer
-            for send, rows in sent
-            if send.loads and (self._nobody_looked(send) or not (send.proven_at and self._is_shown(send)))
-            for customer in ids_of(rows).tolist()
-        }
-
-    @staticmethod
-    def _nobody_looked(send: Send) -> bool:
-        """Whether it was found late, at the first look."""
-        late = send.proven_at is not None and send.proven_at > send.counts_from + 120
-        return late and send.missing_until is None
-
-    def _is_shown(self, send: Send) -> bool:
-        """Whether one of its witnesses went out in no other request."""
-        if send.shown:
-            return True
-        calls = self.institution.calls
-        for witness in send.witnesses:
-            text = str(witness.customer_id).zfill(11)
-            bodies = {c.body for c in calls if c.operation == "register_file" and text.encode() in c.body}
-            if len(bodies) + any(c.operation == "register_one" and c.customer_id == text for c in calls) == 1:
-                return True
-        return False

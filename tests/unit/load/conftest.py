@@ -41,3 +41,11 @@ def began(load: OneLoad) -> OneLoad:
     """The register is taken, and nothing was sent yet."""
     load.acquire()
     return load
+
+
+@pytest.fixture
+def planned(load: OneLoad) -> OneLoad:
+    """Thirty customers, planned as one file, nothing sent."""
+    load.join(30)
+    load.plan()
+    return load

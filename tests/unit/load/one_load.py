@@ -17,7 +17,7 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import Run, World
 from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
-from kfr.relationships.packing import Ints, day_number, ids_of, pack
+from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, pack
 from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
@@ -265,3 +265,11 @@ def removed(load: OneLoad) -> list[int]:
 def states(load: OneLoad) -> dict[int, Removal]:
     """Whose removal the queue has, and how far it has come."""
     return {c: e.state for c, e in RemovalQueue.read(load.world.state).entries.items()}
+
+
+def spoil(load: OneLoad, *positions: int) -> list[int]:
+    """Rows of the first file get numbers with a wrong check digit, which the register refuses; the customers left."""
+    rows = load.world.place.read_array("files/0001")
+    rows[list(positions)] += 1 << DAY_BITS
+    load.world.place.write_array("files/0001", rows)
+    return np.delete(ids_of(rows), list(positions)).tolist()

@@ -62,6 +62,21 @@ def die_behind_the_delete(load: OneLoad, monkeypatch: pytest.MonkeyPatch) -> Non
             removal.remove_ended(load.world)
 
 
+def sent_in_vain(load: OneLoad, customer: int) -> tuple[OneLoad, int]:
+    """The customer is removed, is back, and goes out in a file that the register takes without them; it is loaded."""
+    switches = Switches(removal="ends_today_inclusive", re_registration="no_effect_that_day")
+    load.institution.simulator.switches = switches
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    come_back(load, customer)
+    load.join(3)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    return load, customer
+
+
 def is_registered_tomorrow(load: OneLoad, customer: int) -> bool:
     load.pass_days(1)
     today = load.today
@@ -254,17 +269,7 @@ def test_a_removal_that_is_carried_out_after_midnight_is_one_of_that_day(removin
 @pytest.mark.parametrize("touches", range(1, 60, 2))
 def test_a_worker_that_dies_when_a_look_up_has_told_lets_it_be_looked_up_once_more(removing, touches):
     """Before the mirror has it; the file of the day before would prove who is not there."""
-    load, customer = removing
-    switches = Switches(removal="ends_today_inclusive", re_registration="no_effect_that_day")
-    load.institution.simulator.switches = switches
-    removal.remove_ended(load.world)
-    lease.release(load.world)
-    come_back(load, customer)
-    load.join(3)
-    load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load, customer = sent_in_vain(*removing)
     verification.verify(load.world)
     load.pass_days(1)
     assert load.acquire()
@@ -275,18 +280,7 @@ def test_a_worker_that_dies_when_a_look_up_has_told_lets_it_be_looked_up_once_mo
 
 
 def test_who_leaves_and_comes_back_within_one_removal_is_still_of_that_day(removing, monkeypatch):
-    load, customer = removing
-    load.institution.simulator.switches = Switches(
-        removal="ends_today_inclusive", re_registration="no_effect_that_day"
-    )
-    removal.remove_ended(load.world)
-    lease.release(load.world)
-    come_back(load, customer)
-    load.join(3)
-    load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load, customer = sent_in_vain(*removing)
     load.end([customer])
     with monkeypatch.context() as patch:
         patch.setattr(removal, "_require_few", die)

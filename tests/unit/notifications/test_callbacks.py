@@ -1,14 +1,7 @@
 """Every alert is provoked and its mail read, over SMTP."""
 
-import asyncio
-import base64
-import errno
-import json
-import logging
-import os
 from dataclasses import asdict
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,53 +9,23 @@ import pytest
 from kfr.hooks.world import world_of
 from kfr.load import lease
 from kfr.load.planning import GuardStopped
-from kfr.load.sealing import StateDamaged
-from kfr.load.staging import StagingFull
-from kfr.load.summary import summarise
-from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
 from kfr.notifications import cases
-from kfr.notifications.callbacks import alert_failure, alert_late, alert_retry
+from kfr.notifications.callbacks import alert_failure, alert_retry
 from kfr.register.errors import AccessRefused, Fatal, MaskinportenRefused
 from tests.environment import MAIL_TO_ONCALL
-from tests.simulator import Fault, FaultKind
 from tests.unit.load.one_load import a_send
+from tests.unit.notifications.failed import (
+    CORRELATION_ID,
+    SECRET,
+    TRIES,
+    failed,
+    flat,
+    late,
+    not_loaded,
+    recover,
+)
 from tests.unit.stand import SQL_FOLDER, Stand
-
-SECRET = "01010112345"
-CORRELATION_ID = "c0ffee00-0000-4000-8000-000000000000"
-TRIES = 6
-
-
-def not_loaded(label: str = "0002", late: int = 2, done: int = 1) -> NotLoaded:
-    return NotLoaded(label, late=late, done=done, files=12, correlation_id=CORRELATION_ID)
-
-
-def failed(
-    stand: Stand,
-    error: BaseException,
-    task_id: str = "upload_batch_file",
-    index: int = -1,
-    *,
-    attempt: int = 1,
-    **more: Any,
-) -> Any:
-    """What Airflow hands to a callback."""
-    context = stand.context(**more)
-    context["exception"] = error
-    context["ti"] = SimpleNamespace(
-        task_id=task_id,
-        map_index=index,
-        try_number=attempt,
-        max_tries=TRIES - 1,
-        get_task_states=lambda **_: stand.ti.get_task_states(**_, task_ids=[]),
-    )
-    return context
-
-
-def recover(stand: Stand, run_id: str = "manual__1") -> None:
-    with world_of(stand.context(run_id), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
-        cases.recovered(world, since=world.now)
 
 
 def retry_all(stand: Stand, times: int) -> None:
@@ -119,10 +82,6 @@ def test_a_run_that_fails_again_after_a_clear_tells_once_more_and_its_retries_do
     context["dag_run"].clear_number = 2
     alert_failure(context)  # only follows
     assert len(stand.simulator.mails) == 2
-
-
-def flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 def test_a_file_that_does_not_load_says_which_try_it_was_and_what_will_follow(stand: Stand):
@@ -264,87 +223,6 @@ def test_a_dry_run_and_a_retry_of_anything_else_tell_nobody(stand: Stand):
     assert stand.simulator.mails == []
 
 
-def test_a_mail_server_that_refuses_fails_nothing_and_the_next_failure_tells(stand: Stand, caplog: Any):
-    stand.simulator.faults.add(Fault(kind=FaultKind.STATUS, operation="mail", nth=1, status=503))
-    with caplog.at_level(logging.WARNING):
-        alert_failure(failed(stand, Fatal("no")))
-    assert "An alert could not be sent (MailNotSent)" in caplog.text
-    assert stand.simulator.mails == []
-    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
-    assert len(stand.simulator.mails) == 1
-
-
-def test_nobody_to_tell_is_said_in_the_log(stand: Stand, monkeypatch: pytest.MonkeyPatch, caplog: Any):
-    monkeypatch.delenv("AIRFLOW_VAR_KFR_ONCALL_MAIL")
-    with caplog.at_level(logging.WARNING):
-        alert_failure(failed(stand, Fatal("no")))
-    assert "An alert could not be sent (ConfigurationError)" in caplog.text
-
-
-def test_without_the_connection_the_first_failed_task_tells_and_no_other(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("AIRFLOW_CONN_KFR_DEFAULT", json.dumps({"conn_type": "kfr", "extra": {}}))
-    alert_failure(failed(stand, Fatal("environment: is missing"), "check_readiness"))
-    monkeypatch.setattr(stand.ti, "get_task_states", lambda **_: {"manual__1": {"check_readiness": "failed"}})
-    alert_failure(failed(stand, Fatal("environment: is missing"), "record_mirror"))
-    (mail,) = stand.simulator.mails
-    assert "connection cannot be read" in mail.subject
-
-
-def damage(stand: Stand, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """Let the staging place be what is wrong."""
-    if how == "another key":
-        extra = json.loads(os.environ["AIRFLOW_CONN_KFR_DEFAULT"])
-        extra["extra"]["staging_key"] = base64.b64encode(bytes(32)).decode()
-        monkeypatch.setenv("AIRFLOW_CONN_KFR_DEFAULT", json.dumps(extra))
-    elif how == "full disk":
-        monkeypatch.setattr("kfr.load.staging._replace", no_space)
-    else:
-        monkeypatch.setenv("AIRFLOW_VAR_KFR_STAGING", "nosuch://staging")
-
-
-def no_space(*_: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize("how", ["another key", "full disk", "no such place"])
-def test_a_staging_place_that_cannot_be_used_keeps_nobody_from_being_told(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch, how: str
-):
-    stand.staging.state.write_json("watermark", {"as_of": stand.today.isoformat(), "run": "a-run"})
-    stand.staging.state.write_json("mirror", {"version": 2, "proven": 7})
-    damage(stand, monkeypatch, how)
-    error = StagingFull("No space left.") if how == "full disk" else StateDamaged("It does not open.")
-    alert_retry(failed(stand, not_loaded()))  # can wait: it is told if it fails for good
-    assert stand.simulator.mails == []
-    alert_failure(failed(stand, error, "extract_relationships"))
-    states = {"manual__1": {"extract_relationships": "failed"}}
-    monkeypatch.setattr(stand.ti, "get_task_states", lambda **_: states)
-    alert_failure(failed(stand, Fatal("The load is not verified."), "record_mirror"))
-    late(stand)
-    mail, too_late = stand.simulator.mails
-    assert str(error) in mail.text
-    assert ("nothing can be said: its" in flat(mail.text)) == (how != "full disk")
-    assert "not proven in time" in too_late.subject
-    assert stand.staging.state.names("alerts") == []
-
-
-def test_an_alert_that_was_kept_with_a_wrong_key_is_told_of_and_ended_like_any_other(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
-):
-    with monkeypatch.context() as patch:
-        damage(stand, patch, "another key")
-        alert_failure(failed(stand, Fatal("no"), "acquire_register"))
-    assert stand.staging.state.names("alerts") == ["alerts/load.json"]
-    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
-        assert summarise(world)["alerts"] == []
-    alert_failure(failed(stand, AccessRefused("no"), run_id="manual__2"))
-    assert len(stand.simulator.mails) == 2
-    recover(stand)
-    assert stand.staging.state.names("alerts") == []
-
-
 def test_a_load_that_was_proven_before_ends_no_alert_of_a_later_run(stand: Stand):
     """As when the last task of an old run is cleared once more."""
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
@@ -364,11 +242,6 @@ def test_what_only_follows_from_a_known_failure_of_the_next_night_wakes_nobody(s
     assert [m.subject.split("]")[0].strip() for m in stand.simulator.mails] == [
         "[KFR, can wait until morning"
     ]
-
-
-def late(stand: Stand, run_type: str = "scheduled") -> None:
-    run = {"dag_id": "kfr_periodic_load", "dag_run_id": "scheduled__1", "run_type": run_type}
-    asyncio.run(alert_late(context={"dag_run": run, "deadline": {}}, kfr_conn_id="kfr_default"))
 
 
 def test_a_scheduled_load_that_is_not_proven_in_time_is_told_of_once_and_its_end_too(stand: Stand):
@@ -398,13 +271,6 @@ def test_a_run_that_has_failed_and_was_told_of_is_not_late_as_well(stand: Stand)
     alert_failure(context)
     late(stand)
     assert len(stand.simulator.mails) == 1
-
-
-def test_lateness_fails_nothing_either(stand: Stand, monkeypatch: pytest.MonkeyPatch, caplog: Any):
-    monkeypatch.delenv("AIRFLOW_VAR_KFR_ONCALL_MAIL")
-    with caplog.at_level(logging.WARNING):
-        late(stand)
-    assert "An alert could not be sent" in caplog.text
 
 
 def test_two_workers_that_see_the_same_failure_tell_once(stand: Stand):

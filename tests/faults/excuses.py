@@ -1,0 +1,107 @@
+"""Who may differ after a green load, and why: what no load can know yet. By rules told a second time, see `year`."""
+
+from datetime import date, timedelta
+
+from kfr.clock import oslo_today
+from kfr.load import mirror
+from kfr.load.journal import Send, StartChange
+from kfr.relationships.packing import ids_of
+from tests.faults.institution import Institution
+from tests.faults.play import Play
+
+DAY = 86_400.0  # seconds
+
+
+def open_starts(institution: Institution, play: Play) -> set[int]:
+    """Rows of the mirror whose start was filed anew and not looked up, or not taken: it may load any time."""
+    journal = institution.world(play.run).journal
+    entries = [e for run in journal.runs_with("starts") for e in journal.start_changes(run).tolist()]
+    pairs = [(filed, before) for filed, before, state in entries if state != StartChange.CORRECTED]
+    state = institution.state
+    for name in ("starts_kept", "starts_untaken"):
+        pairs += state.read_array(name).tolist() if state.exists(name) else []
+    return {row for pair in pairs for row in pair}
+
+
+def returned(institution: Institution) -> set[int]:
+    """Who came back on the day of their removal, of a register that takes nobody back on that day."""
+    if institution.simulator.switches.re_registration != "no_effect_that_day":
+        return set()
+    state, today = institution.state, oslo_today(institution.clock).toordinal()
+    queue = state.read_json("removals") if state.exists("removals") else {}
+    returned = {int(customer) for customer, entry in queue.items() if entry["state"] == "returned"}
+    periods = institution.simulator._register.periods
+    now = institution.simulator._register.moment(institution.clock.now())
+    return {c for c in returned if any(p.removed_on == today for p in periods(c, now))}
+
+
+def kept_wrongly(institution: Institution, play: Play) -> list[str]:
+    """A register that takes every start keeps none: whose file was lost or late, is filed again."""
+    switches = institution.simulator.switches
+    if "keeps_start" in (switches.second_file, switches.file_after_single):
+        return []
+    world = institution.world(play.run)
+    entries = [
+        e for run in world.journal.runs_with("starts") for e in world.journal.start_changes(run).tolist()
+    ]
+    kept = mirror.kept_starts(world).tolist()
+    kept += [entry for entry in entries if entry[2] == StartChange.KEPT]
+    return [f"{len(kept)} starts count as kept by a register that takes every start"] if kept else []
+
+
+def turned_at_midnight(institution: Institution, play: Play) -> set[int]:
+    """Who was a customer on the run's own day and is not today, or the other way round."""
+    report = institution.state.read_json(f"reports/{play.run.key}.json")
+    then, now = institution.desired(date.fromisoformat(report["as_of"])), institution.desired()
+    return {int(c) for c in then.keys() ^ now.keys()}
+
+
+def held_back(institution: Institution, play: Play) -> set[int]:
+    """Customers with a refused row, and those of a file that could not be proven today."""
+    tainted = {
+        int(a.customer)
+        for a in institution.warehouse.agreements_held
+        if a.started and a.ended and a.ended < a.started
+    }
+    world = institution.world(play.run)
+    tomorrow = oslo_today(institution.clock) + timedelta(
+        days=1
+    )  # within the bridge of a day: nobody is removed for that
+    bridged = {int(a.customer) for a in institution.warehouse.agreements_held if a.started == tomorrow}
+    return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | unproven(institution, play)
+
+
+def unproven(institution: Institution, play: Play) -> set[int]:
+    """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day.
+
+    So may a second copy of one that was found at the first look, long after it was sent.
+    """
+    journal = institution.world(play.run).journal
+    since = institution.clock.now().timestamp() - DAY
+    sent = [(send, journal.rows(send)) for send in journal.sends()]
+    sent += [(send, rows) for _, send, rows in journal.archived() if send and send.counts_from > since]
+    return {
+        customer
+        for send, rows in sent
+        if send.loads and (_nobody_looked(send) or not (send.proven_at and _is_shown(institution, send)))
+        for customer in ids_of(rows).tolist()
+    }
+
+
+def _nobody_looked(send: Send) -> bool:
+    """Whether it was found late, at the first look."""
+    late = send.proven_at is not None and send.proven_at > send.counts_from + 120
+    return late and send.missing_until is None
+
+
+def _is_shown(institution: Institution, send: Send) -> bool:
+    """Whether one of its witnesses went out in no other request."""
+    if send.shown:
+        return True
+    calls = institution.calls
+    for witness in send.witnesses:
+        text = str(witness.customer_id).zfill(11)
+        bodies = {c.body for c in calls if c.operation == "register_file" and text.encode() in c.body}
+        if len(bodies) + any(c.operation == "register_one" and c.customer_id == text for c in calls) == 1:
+            return True
+    return False
