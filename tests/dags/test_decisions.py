@@ -76,7 +76,7 @@ def test_a_no_fails_the_run_with_nothing_sent_and_can_be_thought_over(bank):
     assert run.states["approve_changes"] == "failed"
     assert_nothing_left(bank)
     assert bank.lease_is_free
-    assert [m.subject.split("]")[0] for m in bank.simulator.mails][-3:] == [
+    assert [m.subject.split("]")[0].strip() for m in bank.simulator.mails][-3:] == [
         "[KFR, act now",
         "[KFR, over",
         "[KFR, act now",
