@@ -50,7 +50,7 @@ def register_arrivals(world: World) -> Pass:
     """One pass: register singly who may go singly; count who must wait for the closing file."""
     planning.require_approved(world)
     arrived = _arrived(world)
-    today = day_number(oslo_today(world.clock))
+    today = world.day
     singly = arrived[starts_of(arrived) == today] if not around_midnight(world) else NOTHING
     done = register_singly(world, singly)
     result = Pass(arrived=len(arrived), registered=done, for_the_file=len(arrived) - done)

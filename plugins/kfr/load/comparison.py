@@ -79,10 +79,9 @@ def look_up(
         _require_reliable(world, np.concatenate([rows, new]), new, held)
         rows = np.concatenate([rows, new])
         done = len(rows)
+        # In this order: if a worker dies between the two, the part is looked up again.
         world.place.write_array(f"{NAME}.customers", asked[:done])
-        world.place.write_array(
-            f"{NAME}.rows", rows
-        )  # after it: if a worker dies between, this is looked up again
+        world.place.write_array(f"{NAME}.rows", rows)
         world.place.write_json(f"{NAME}.json", {"asked": seal})
         _say_progress(world, done, len(asked), (world.now - began) / max(done - began_at, 1))
     if not len(asked):
@@ -134,7 +133,7 @@ def read(world: World) -> Comparison | None:
 
 def settled(world: World, customers: Ints) -> Ints:
     """Without those removed today, or perhaps: the register may answer yes for the rest of the day."""
-    return without(customers, RemovalQueue.read(world.state).untold(day_number(oslo_today(world.clock))))
+    return without(customers, RemovalQueue.read(world.state).untold(world.day))
 
 
 def _see(world: World, customer: int, wanted: int, held: int, *, today: date, starts: bool) -> int:

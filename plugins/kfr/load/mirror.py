@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kfr.clock import oslo_today
 from kfr.load import refusals
 from kfr.load.evidence import Files
 from kfr.load.journal import Single, StartChange, is_doubtful, is_open, schedule
@@ -30,7 +29,6 @@ from kfr.relationships.packing import (
     UNKNOWN_DAY,
     Ints,
     date_of,
-    day_number,
     ids_of,
     lookup,
     pack,
@@ -169,7 +167,7 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     coming = coming[among(ids_of(coming), absent)]
     once = np.unique(ids_of(coming), return_index=True)[1]  # of one in two files, either start
     after = _move(world, held, proven, put(possible, coming[once]))
-    told = without(queue.of(Removal.RETURNED), queue.untold(day_number(oslo_today(world.clock))))
+    told = without(queue.of(Removal.RETURNED), queue.untold(world.day))
     if (told := common(told, union(ids_of(present), absent))).size:
         queue.forget(told.tolist())  # last: a worker that dies before it lets them be looked up once more
         queue.write()
@@ -209,14 +207,14 @@ def welcome_back(world: World, customers: Ints) -> None:
     returning = without(common(queue.of(*Removal), customers), queue.of(Removal.RETURNED))
     if returning.size:
         void(world, returning)
-        queue.come_back(returning.tolist(), day_number(oslo_today(world.clock)))
+        queue.come_back(returning.tolist(), world.day)
         queue.write()
 
 
 def leave_open(world: World, held: Mirror, customers: Ints) -> Mirror:
     """Let `customers` (sorted) be possible only: they are back, and it is open whether they were removed."""
     queue = RemovalQueue.read(world.state)
-    queue.come_back(customers.tolist(), day_number(oslo_today(world.clock)))
+    queue.come_back(customers.tolist(), world.day)
     void(world, customers)
     rows = held.proven[among(ids_of(held.proven), customers)]
     after = _move(world, held, take(held.proven, customers), put(held.possible, rows))
@@ -336,7 +334,7 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
     untaken = untaken_starts(world)
     if (settled := np.isin(ids_of(untaken[:, 0]), np.concatenate([NOTHING, *known]))).any():
         world.state.write_array(UNTAKEN_STARTS, untaken[~settled])
-    gone = queue.gone_before(run, day_number(oslo_today(world.clock)))
+    gone = queue.gone_before(run, world.day)
     for send in journal.sends() if gone.size else []:
         gone = without(
             gone, distinct(ids_of(journal.rows(send)))

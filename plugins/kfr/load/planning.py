@@ -323,7 +323,7 @@ def _without_kept_starts(world: World, changed: Ints, ours: Ints) -> tuple[Ints,
 
 def _singly(world: World, adds: Ints) -> Ints:
     """Those who start today, if they are few: a single POST has no date and registers from today on."""
-    mine = adds[starts_of(adds) == day_number(oslo_today(world.clock))]
+    mine = adds[starts_of(adds) == world.day]
     return mine if len(mine) <= MOST_SINGLES else NOTHING
 
 

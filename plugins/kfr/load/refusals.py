@@ -8,11 +8,10 @@ the next load when a person says so (`python -m kfr rejects --retry`).
 
 import numpy as np
 
-from kfr.clock import oslo_today
 from kfr.load.staging import Place
 from kfr.load.world import World
 from kfr.relationships.customers import among, common, distinct, without
-from kfr.relationships.packing import Ints, day_number
+from kfr.relationships.packing import Ints
 
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
 BY_FILE = "refused_by"  # folder: the same of each file since, as two end at once; day 0 for what was taken
@@ -31,7 +30,7 @@ def record(world: World, label: str, rows: Ints, refused: Ints) -> None:
     """Keep what the register refused of a file's `rows` (packed), and what it took of those refused before."""
     known = distinct(_merged(world.state)[:, 0])
     taken = without(common(known, distinct(rows)), distinct(refused))
-    today = np.full(len(refused), day_number(oslo_today(world.clock)))
+    today = np.full(len(refused), world.day)
     shown = np.concatenate(
         [np.column_stack([refused, today]), np.column_stack([taken, np.zeros_like(taken)])]
     )
@@ -51,7 +50,7 @@ def split(world: World, adds: Ints) -> tuple[Ints, Ints]:
     """Of planned additions (packed, sorted): who was refused of late and is held back, and who is tried again now."""
     known = read(world.state)
     known = known[among(known[:, 0], adds)]
-    late = known[:, 1] > day_number(oslo_today(world.clock)) - RETRY_DAYS
+    late = known[:, 1] > world.day - RETRY_DAYS
     return np.sort(known[late, 0]), np.sort(known[~late, 0])
 
 

@@ -285,7 +285,7 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked
     `tomorrow` is kept as well: a load of an interval asks for nobody else of whom nothing has changed since.
     """
     found = union(due, tomorrow)
-    queue.come_back(without(queue.of(Removal.DUE), found).tolist(), day_number(oslo_today(world.clock)))
+    queue.come_back(without(queue.of(Removal.DUE), found).tolist(), world.day)
     for customer, is_asked in zip(found.tolist(), among(found, asked).tolist(), strict=True):
         entry = queue.entries.setdefault(
             customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now)

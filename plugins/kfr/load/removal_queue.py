@@ -99,7 +99,7 @@ class RemovalQueue:
             entry = self.entries[customer]
             if entry.state in (Removal.INTENDED, Removal.HELD) and (not entry.day or entry.day >= today - 1):
                 entry.day = (
-                    today  # it may have been carried out, today at the latest: a DELETE is tried for minutes
+                    today  # a DELETE is tried for minutes: it may have been carried out after midnight
                 )
             if entry.day >= today:
                 entry.state = Removal.RETURNED

@@ -14,7 +14,7 @@ from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, distinct, union
-from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, day_number, ids_of
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
 MISS_PATIENCE_SECONDS = 600  # how long a miss is looked up again: look-ups may lag (not documented)
@@ -94,7 +94,7 @@ def check_unverified(world: World) -> None:
         changed = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         missing_by_now = ids_of(journal.missing(file))
         queue = RemovalQueue.read(world.state)
-        gone = union(queue.gone(), queue.untold(day_number(oslo_today(world.clock))))
+        gone = union(queue.gone(), queue.untold(world.day))
         known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
         looked_up = sample(world, rows, send.label, without=known).tolist()

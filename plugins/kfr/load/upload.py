@@ -10,7 +10,6 @@ from enum import StrEnum
 
 import numpy as np
 
-from kfr.clock import oslo_today
 from kfr.load import lease, mirror, planning, refusals, rejects
 from kfr.load.ingestion import Seen, absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import Outcome, Schedule, Send, schedule
@@ -27,7 +26,7 @@ from kfr.register.errors import (
 )
 from kfr.relationships.batch_file import FRAME_BYTES, render
 from kfr.relationships.customers import NOTHING, among, common
-from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, day_number, text_of
+from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
@@ -250,9 +249,8 @@ def _refused_unclearly(world: World, label: str, rows: Ints) -> str | None:
 def _refusals(world: World, rows: Ints) -> Iterator[Send]:
     """The refusals of a batch file and of its parts, by the journal."""
     own = [s for s in world.journal.of_file(_piece(world, rows).fingerprint) if s.outcome is Outcome.REFUSED]
-    yield from (
-        s for s in own if s.code
-    )  # without one it got no answer, and counts as refused like the others
+    # One without a code got no answer, and counts as refused like the others: it may have been taken.
+    yield from (send for send in own if send.code)
     if own and len(rows) > 1:
         for half in np.array_split(rows, 2):
             yield from _refusals(world, half)
@@ -262,9 +260,7 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> bool:
     """Send a piece, unless it turns out to be there; False if the register refuses it as a whole."""
     journal = world.journal
     earlier = journal.of_file(piece.fingerprint)
-    untold = RemovalQueue.read(world.state).untold(
-        day_number(oslo_today(world.clock))
-    )  # they witness nothing today
+    untold = RemovalQueue.read(world.state).untold(world.day)  # they witness nothing today
     asked = candidates(piece.rows, mirror.put(held, untold << DAY_BITS), piece.fingerprint)
     asked += [witness for send in earlier for witness in send.witnesses]
     witnesses = absent(world, list(dict.fromkeys(asked)), held)

@@ -53,9 +53,7 @@ def verify(world: World) -> Proof:
     lease.check(world)
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     queue = RemovalQueue.read(world.state)
-    removed = union(
-        queue.gone(), queue.untold(day_number(oslo_today(world.clock)))
-    )  # today no look-up tells of these
+    removed = union(queue.gone(), queue.untold(world.day))  # of these no look-up tells today
     shown = [_file(world, label, removed) for label in labels]
     shown += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
     lease.check(world)

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, Protocol
 
-from kfr.clock import Clock
+from kfr.clock import Clock, oslo_today
 from kfr.load.journal import Journal
 from kfr.load.patience import persist
 from kfr.load.retention import Retention
@@ -18,6 +18,7 @@ from kfr.register.errors import InvalidIdentifier, Retriable
 from kfr.register.settings import Settings
 from kfr.relationships.batch_file import MAX_BODY_BYTES
 from kfr.relationships.guards import Limits
+from kfr.relationships.packing import day_number
 
 Approval = Literal["auto", "always", "never"]
 Scope = Literal["everyone", "interval"]
@@ -115,6 +116,11 @@ class World:
     @property
     def journal(self) -> Journal:
         return Journal(self.state)
+
+    @property
+    def day(self) -> int:
+        """The number of the Oslo day, as packed relationships have it."""
+        return day_number(oslo_today(self.clock))
 
     @property
     def now(self) -> float:

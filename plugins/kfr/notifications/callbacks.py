@@ -86,9 +86,8 @@ def _tell_once(
 
     if ledger is not None:
         try:
-            alert = alert_of(
-                ledger.standing
-            )  # with another key this cannot be read, and nothing is written either
+            # First: with another key this cannot be read, and nothing must be written with it either.
+            alert = alert_of(ledger.standing)
             told = is_new() and ledger.enter(alert)
         except Exception as error:  # noqa: BLE001 - a full disk, another key, an object store that is down
             log.warning("What was told of cannot be kept (%s).", type(error).__name__)

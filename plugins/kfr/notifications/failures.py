@@ -34,9 +34,8 @@ def failure_of(context: Any, standing: str, *, again: bool) -> Alert:
     return Alert(
         topic=Topic.LOAD,
         cause=f"{cause} {code or ''}".strip(),
-        severity=Severity.MORNING
-        if ti.task_id == ENDS[-1]
-        else severity,  # it stands alone if a person stopped it
+        # The last task's failure stands alone if a person stopped the run.
+        severity=Severity.MORNING if ti.task_id == ENDS[-1] else severity,
         follows=ti.task_id in ENDS and type(error) is Fatal,
         ended=not again,
         clears=dag_run.clear_number or 0,

@@ -77,9 +77,8 @@ class Ledger:
         try:
             send(alert.subject(self.institution), alert.text(), alert.severity)
         except BaseException:
-            self.state.delete(
-                f"{FOLDER}/{alert.topic}.json"
-            )  # nobody was told: the next one that sees it tells
+            # Nobody was told: the next one that sees it tells.
+            self.state.delete(f"{FOLDER}/{alert.topic}.json")
             raise
         count_alert(alert.topic)
         self.say(f"Alert sent ({alert.severity}): {alert.what}")
