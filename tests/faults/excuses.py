@@ -24,15 +24,20 @@ def open_starts(institution: Institution, play: Play) -> set[int]:
 
 
 def returned(institution: Institution) -> set[int]:
-    """Who came back on the day of their removal, of a register that takes nobody back on that day."""
-    if institution.simulator.switches.re_registration != "no_effect_that_day":
-        return set()
+    """Who came back on the day of their removal, and is not taken back on it, or was lost with a part of a file.
+
+    The register may answer yes for the rest of that day, so no look-up tells before the next.
+    """
     state, today = institution.state, oslo_today(institution.clock).toordinal()
+    register = institution.simulator._register
+    now = register.moment(institution.clock.now())
     queue = state.read_json("removals") if state.exists("removals") else {}
     returned = {int(customer) for customer, entry in queue.items() if entry["state"] == "returned"}
-    periods = institution.simulator._register.periods
-    now = institution.simulator._register.moment(institution.clock.now())
-    return {c for c in returned if any(p.removed_on == today for p in periods(c, now))}
+    returned = {c for c in returned if any(p.removed_on == today for p in register.periods(c, now))}
+    if institution.simulator.switches.re_registration == "no_effect_that_day":
+        return returned
+    incomplete = [load for load in register._loads if load.limit < len(load.batch) or not load.finished]
+    return returned & {customer for load in incomplete for customer in load.batch.ids.tolist()}
 
 
 def kept_wrongly(institution: Institution, play: Play) -> list[str]:

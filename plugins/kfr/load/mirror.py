@@ -190,9 +190,10 @@ def void(world: World, customers: Ints) -> None:
     if not customers.size:
         return
     journal, now = world.journal, world.now
-    singles = journal.singles(world.run.key)
-    if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
-        journal.put_singles(world.run.key, singles[~spoken_for])
+    for run in journal.runs_with("singles"):  # of others, too: no record may have come since, as of a lost mirror
+        singles = journal.singles(run)
+        if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
+            journal.put_singles(run, singles[~spoken_for])
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     for send in sends:

@@ -139,8 +139,9 @@ def _singles(world: World, removed: Ints) -> Stratum:
     misses = strata.missing(world, rows, looked_up)
     lease.check(world)
     if not misses and len(singles):
-        proven = np.where(singles[:, 1] == Single.INTENDED, Single.INTENDED, Single.PROVEN)
-        world.journal.put_singles(world.run.key, np.column_stack([singles[:, 0], proven]))
+        left = np.isin(ids_of(singles[:, 0]), uncalled)  # of them nothing is shown
+        state = np.where(left, singles[:, 1], Single.PROVEN)
+        world.journal.put_singles(world.run.key, np.column_stack([singles[:, 0], state]))
     return Stratum(name="single additions", rows=len(rows), sampled=len(looked_up), misses=len(misses))
 
 

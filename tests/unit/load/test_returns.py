@@ -18,6 +18,7 @@ from kfr.load import (
     upload,
     verification,
 )
+from kfr.load.journal import Single
 from kfr.load.planning import NotApproved
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StagingFull
@@ -51,6 +52,14 @@ def come_back(load: OneLoad, customer: int) -> None:
     for agreement in load.institution.warehouse.agreements_held:
         if int(agreement.customer) == customer:
             agreement.ended = None
+
+
+def start_anew(load: OneLoad, customer: int) -> None:
+    """The earlier agreement ended long ago after all; a new one starts today."""
+    for agreement in load.institution.warehouse.agreements_held:
+        if int(agreement.customer) == customer:
+            agreement.ended = load.today - timedelta(days=30)
+    load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), load.today))
 
 
 def die_behind_the_delete(load: OneLoad, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,10 +131,7 @@ def test_whom_the_register_did_not_take_back_that_day_is_found_missing_the_next(
     removal.remove_ended(load.world)
     lease.release(load.world)
     if today:
-        for agreement in load.institution.warehouse.agreements_held:
-            if int(agreement.customer) == customer:
-                agreement.ended = load.today - timedelta(days=30)
-        load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), load.today))
+        start_anew(load, customer)
     else:
         come_back(load, customer)
     load.join(others)
@@ -379,3 +385,36 @@ def test_a_plan_that_is_made_anew_forgets_no_removal_of_the_day(removing):
     for _ in range(2):
         assert load.plan(first_load=False).added == 1
     assert planning.read(load.world).added == 1
+
+
+@pytest.fixture
+def sent_singly_in_vain(removing) -> tuple[OneLoad, int]:
+    """Who is back is added by a call of their own, on the day of the removal; nothing comes of it."""
+    load, customer = removing
+    removal.remove_ended(load.world)
+    lease.release(load.world)
+    load.institution.simulator.switches = Switches(re_registration="no_effect_that_day")
+    start_anew(load, customer)
+    load = load.next()
+    load.run_through()
+    return load, customer
+
+
+def test_a_call_of_which_no_look_up_tells_that_day_is_not_proven(sent_singly_in_vain):
+    load, _ = sent_singly_in_vain
+    assert load.world.journal.singles(load.run.key)[:, 1].tolist() == [Single.ANSWERED]
+
+
+def test_a_call_made_in_vain_proves_nobody_to_a_mirror_that_is_made_anew(sent_singly_in_vain):
+    load, customer = sent_singly_in_vain
+    singles = load.world.journal.singles(load.run.key)
+    load.world.journal.put_singles(load.run.key, singles | [0, Single.PROVEN])  # as an older version wrote
+    load.pass_days(1)
+    load.world.state.delete("mirror")
+    load = load.next("kfr_reconcile")
+    assert load.acquire()
+    extract.extract_relationships(load.world)
+    assert reconciliation.compare(load.world, full=True, seconds=1e6)
+    load.run_through()
+    assert customer in load.registered
+    assert customer in load.proven
