@@ -190,7 +190,7 @@ def void(world: World, customers: Ints) -> None:
     if not customers.size:
         return
     journal, now = world.journal, world.now
-    for run in journal.runs_with("singles"):  # of others, too: no record may have come since, as of a lost mirror
+    for run in journal.runs_with("singles"):  # of others, too: a lost mirror has not recorded them
         singles = journal.singles(run)
         if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
             journal.put_singles(run, singles[~spoken_for])
