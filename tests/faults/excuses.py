@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from kfr.clock import oslo_today
 from kfr.load import mirror
 from kfr.load.journal import Send, StartChange
-from kfr.relationships.packing import ids_of
+from kfr.relationships.packing import day_number, ids_of
 from tests.faults.institution import Institution
 from tests.faults.play import Play
 
@@ -28,12 +28,18 @@ def returned(institution: Institution) -> set[int]:
 
     The register may answer yes for the rest of that day, so no look-up tells before the next.
     """
-    state, today = institution.state, oslo_today(institution.clock).toordinal()
+    state, today = institution.state, oslo_today(institution.clock)
     register = institution.simulator._register
     now = register.moment(institution.clock.now())
     queue = state.read_json("removals") if state.exists("removals") else {}
-    returned = {int(customer) for customer, entry in queue.items() if entry["state"] == "returned"}
-    returned = {c for c in returned if any(p.removed_on == today for p in register.periods(c, now))}
+    returned = {
+        int(c)
+        for c, entry in queue.items()
+        if (entry["state"], entry["day"]) == ("returned", day_number(today))
+    }
+    # A DELETE of midnight is one of yesterday to the register and of today to whoever got its answer.
+    since = today.toordinal() - 1
+    returned = {c for c in returned if any((p.removed_on or 0) >= since for p in register.periods(c, now))}
     if institution.simulator.switches.re_registration == "no_effect_that_day":
         return returned
     incomplete = [load for load in register._loads if load.limit < len(load.batch) or not load.finished]
