@@ -28,21 +28,17 @@ def returned(institution: Institution) -> set[int]:
 
     The register may answer yes for the rest of that day, so no look-up tells before the next.
     """
-    state, today = institution.state, oslo_today(institution.clock)
-    register = institution.simulator._register
-    now = register.moment(institution.clock.now())
+    simulator, state, today = institution.simulator, institution.state, oslo_today(institution.clock)
     queue = state.read_json("removals") if state.exists("removals") else {}
-    returned = {
-        int(c)
-        for c, entry in queue.items()
-        if (entry["state"], entry["day"]) == ("returned", day_number(today))
-    }
+    now = day_number(today)
+    returned = {int(c) for c, entry in queue.items() if (entry["state"], entry["day"]) == ("returned", now)}
     # A DELETE of midnight is one of yesterday to the register and of today to whoever got its answer.
-    since = today.toordinal() - 1
-    returned = {c for c in returned if any((p.removed_on or 0) >= since for p in register.periods(c, now))}
-    if institution.simulator.switches.re_registration == "no_effect_that_day":
+    since = institution.clock.now() - timedelta(days=2)
+    returned &= {e.customer_id for e in simulator.log if e.kind == "remove_one" and e.at > since}
+    if simulator.switches.re_registration == "no_effect_that_day":
         return returned
-    incomplete = [load for load in register._loads if load.limit < len(load.batch) or not load.finished]
+    loads = simulator._register._loads
+    incomplete = [load for load in loads if load.limit < len(load.batch) or not load.finished]
     return returned & {customer for load in incomplete for customer in load.batch.ids.tolist()}
 
 
