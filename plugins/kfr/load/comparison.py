@@ -10,12 +10,12 @@ from datetime import date, datetime
 import numpy as np
 
 from kfr.clock import OSLO, oslo_today
-from kfr.load import extract, lease, mirror
+from kfr.load import extract, lease, mirror, strata
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
-from kfr.load.removal_queue import RemovalQueue
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import World
-from kfr.relationships.customers import NOTHING, without
+from kfr.relationships.customers import NOTHING, common, union, without
 from kfr.relationships.packing import (
     DAY_BITS,
     DAY_MASK,
@@ -99,8 +99,9 @@ def is_staged(world: World) -> bool:
 def take_over(world: World, held: Mirror) -> Mirror:
     """Let the mirror follow what was looked up, and count the differences; a dry run writes no state."""
     customers, rows = world.place.read_array(f"{NAME}.customers"), world.place.read_array(f"{NAME}.rows")
-    present, absent = np.sort(rows[rows >= 0]), customers[rows < 0]
     desired = extract.read(world).active
+    rows = np.union1d(rows[rows >= 0], _found_after_all(world, held, customers[rows < 0], desired))
+    present, absent = rows, without(customers, ids_of(rows))
     wanted = lookup(desired, ids_of(present))
     missing = lookup(desired, absent) >= 0
     dated = (wanted >= 0) & (starts_of(wanted) != UNKNOWN_DAY)
@@ -121,6 +122,21 @@ def take_over(world: World, held: Mirror) -> Mirror:
     after = mirror.correct(world, held, present=present, absent=absent)
     world.place.delete(f"{NAME}.json")
     return after
+
+
+def _found_after_all(world: World, held: Mirror, absent: Ints, desired: Ints) -> Ints:
+    """The relationships of `absent` that are there, looked up with patience; packed.
+
+    Of those of whom no other look-up would come: ours, and no customers any more. Forgotten now, they would stay in
+    the register for good. Who is a customer is sent again, and a miss that was none does no harm.
+    """
+    waiting = RemovalQueue.read(world.state).of(Removal.DUE, Removal.INTENDED, Removal.HELD)
+    known = union(held.proven, held.possible)
+    ours = common(absent, union(ids_of(known), waiting))
+    ours = without(ours, ids_of(desired))
+    asked = np.where(lookup(known, ours) >= 0, lookup(known, ours), ours << DAY_BITS).tolist()
+    gone = strata.patiently(world, asked, lambda row: not strata.is_present(world, row))
+    return np.setdiff1d(np.array(asked, np.int64), gone)
 
 
 def read(world: World) -> Comparison | None:

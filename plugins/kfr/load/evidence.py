@@ -38,10 +38,13 @@ class Files:
         again = {file: among(held, self._filed_again) for file, held in rows.items()}
         #: Without whom was only filed again with another start: they are there, and which start is, a look-up says.
         self.rows = {file: rows[file][~again[file]] for file in rows}
-        #: The same of files that may come yet though their entry is archived; not of the same bytes sent again.
+        archived = journal.archived_doubtful(world.now)
+        #: Sends that may come yet though their entry is archived.
+        self.archived = [send for send, _ in archived]
+        #: The same rows of those; not of the same bytes sent again.
         self.coming = {
             send.file: coming[~among(coming, self._filed_again)]
-            for send, coming in journal.archived_doubtful(world.now)
+            for send, coming in archived
             if send.file not in rows
         }
         #: What was filed again and may have been loaded, packed and sorted.

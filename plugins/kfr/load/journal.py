@@ -215,6 +215,18 @@ class Journal:
         here = [self.rows(send) for send in self.sends() if is_doubtful(send, now)]
         return union(*here, *(rows for _, rows in self.archived_doubtful(now)))
 
+    def singles_behind(self, now: float) -> Ints:
+        """The single additions, packed, that may wait in the register behind a doubtful file: since its day."""
+        sends = [*self.sends(), *(send for send, _ in self.archived_doubtful(now))]
+        days = [send.day for send in sends if is_doubtful(send, now)]
+        if not days:
+            return NOTHING
+        here = (self.singles(run)[:, 0] for run in self.runs_with("singles"))
+        names = (n for n in self._state.names(DELIVERED) if "-singles-" in n)
+        past = (self._state.read_array(n) for n in names if n >= f"{DELIVERED}/{min(days).isoformat()}")
+        singles = union(*here, *past)
+        return singles[starts_of(singles) >= day_number(min(days))]
+
     def archived_doubtful(self, now: float) -> list[tuple[Send, Ints]]:
         """Those sends of which the entry is archived, and their rows, packed and sorted."""
         first = f"{DELIVERED}/{oslo_date(datetime.fromtimestamp(now - DOUBT_SECONDS, UTC)).isoformat()}"

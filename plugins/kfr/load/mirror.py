@@ -101,13 +101,14 @@ def record(world: World) -> Mirror:
         proven = put(proven, singles[singles[:, 1] == Single.PROVEN, 0])
         possible = put(possible, singles[singles[:, 1] != Single.PROVEN, 0])
     undated = common(files.with_two_starts(), ids_of(proven))
-    last = {send.run: send.counts_from for send in sorted(files.sends, key=lambda s: s.counts_from)}
+    sent = sorted([*files.sends, *files.archived], key=lambda s: s.counts_from)
+    last = {send.run: send.counts_from for send in sent}
     runs = sorted(journal.runs_with("starts"), key=lambda run: last.get(run, now))  # the latest start counts
     changes = [journal.start_changes(run) for run in runs]
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
-    returned = queue.of(Removal.RETURNED)  # until a look-up of a later day tells: no file and no answer does
+    returned = queue.returned()  # until a look-up of a later day tells: no file and no answer does
     possible = put(possible, proven[among(ids_of(proven), returned)])
     proven = take(proven, returned)
     possible = take(take(possible, queue.gone()), ids_of(proven))
@@ -163,7 +164,9 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     if kept.size and (taken := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
         world.state.write_array(KEPT_STARTS, kept[~taken])  # the register has the filed start after all
     proven, possible = corrected(held, present=present, absent=absent)
-    coming = world.journal.doubtful(world.now) if absent.size else NOTHING
+    coming = NOTHING
+    if absent.size:
+        coming = union(world.journal.doubtful(world.now), world.journal.singles_behind(world.now))
     coming = coming[among(ids_of(coming), absent)]
     once = np.unique(ids_of(coming), return_index=True)[1]  # of one in two files, either start
     after = _move(world, held, proven, put(possible, coming[once]))
@@ -186,7 +189,10 @@ def doubt(world: World, rows: Ints) -> None:
 
 
 def void(world: World, customers: Ints) -> None:
-    """Let no closed send or single addition speak for `customers` (sorted) any more: their proof is from before."""
+    """Let no send or single addition speak for `customers` (sorted) any more: their proof is from before.
+
+    The entry of a closed send is archived; one that is open stays, and proves nobody of them.
+    """
     if not customers.size:
         return
     journal, now = world.journal, world.now
@@ -197,13 +203,21 @@ def void(world: World, customers: Ints) -> None:
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     for send in sends:
-        closed = not is_open(send, plans.get(send.name), now)
-        if closed and among(ids_of(journal.rows(send)), customers).any():
+        rows = journal.rows(send)
+        theirs: Ints = rows[among(ids_of(rows), customers)]
+        if theirs.size and is_open(send, plans.get(send.name), now):
+            journal.put_missing(send.file, union(journal.missing(send.file), theirs))
+        elif theirs.size:
             journal.archive(send)
 
 
 def welcome_back(world: World, customers: Ints) -> None:
-    """Customers are registered anew: no removal waits for them, and nothing sent before proves them present."""
+    """Customers are registered anew: no removal waits for them, and nothing sent before proves them present.
+
+    Nor does it tell which start they have; that one was kept, or not taken, is of an earlier relationship.
+    """
+    for name in (KEPT_STARTS, UNTAKEN_STARTS):
+        _forget_pairs(world.state, name, customers)
     queue = RemovalQueue.read(world.state)
     returning = without(common(queue.of(*Removal), customers), queue.of(Removal.RETURNED))
     if returning.size:
@@ -280,6 +294,13 @@ def _add_pairs(state: Place, name: str, pairs: Ints) -> None:
         state.write_array(name, np.concatenate([left, pairs]))
 
 
+def _forget_pairs(state: Place, name: str, customers: Ints) -> None:
+    """Keep those pairs no longer that are of `customers` (sorted)."""
+    pairs = _pairs(state, name)
+    if (theirs := among(ids_of(pairs[:, 0]), customers)).any():
+        state.write_array(name, pairs[~theirs])
+
+
 def put(population: Ints, rows: Ints) -> Ints:
     """The population with `rows` in it, theirs in place of what it held for the same customers."""
     if rows.size == 0:
@@ -332,9 +353,7 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
             _add_pairs(world.state, UNTAKEN_STARTS, entries[states == StartChange.UNTAKEN, :2])
             known.append(ids_of(entries[np.isin(states, (StartChange.KEPT, StartChange.CORRECTED)), 0]))
             journal.drop_start_changes(other)
-    untaken = untaken_starts(world)
-    if (settled := np.isin(ids_of(untaken[:, 0]), np.concatenate([NOTHING, *known]))).any():
-        world.state.write_array(UNTAKEN_STARTS, untaken[~settled])
+    _forget_pairs(world.state, UNTAKEN_STARTS, union(*known))
     gone = queue.gone_before(run, world.day)
     for send in journal.sends() if gone.size else []:
         gone = without(

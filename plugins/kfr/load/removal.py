@@ -91,7 +91,8 @@ def remove_ended(world: World) -> Removals:
     if planned.days is not None:  # both answers must say it: who has ended since the plan is the next load's
         may_be_due = without(may_be_due, ids_of(planned.active), planned.waiting)
     # None of a file that nothing shows to be loaded; a row of it that comes late would bring them back.
-    tomorrow = common(may_be_due, ids_of(world.journal.doubtful(world.now)))
+    behind = mirror.take(world.journal.singles_behind(world.now), ids_of(held.proven))
+    tomorrow = common(may_be_due, distinct(ids_of(union(world.journal.doubtful(world.now), behind))))
     due = _due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
     world.place.write_array(TOMORROW, tomorrow)
@@ -331,8 +332,10 @@ def _remove_one(
     world: World, entry: Entry, customer: int, intended_before: bool, proven: bool
 ) -> NotRegistered | None:
     """Remove a customer; the answer if the register does not know them, and no file is left that could prove it."""
+    entry.known = False
     try:
         _delete(world, customer)
+        entry.known = True
     except InvalidIdentifier:
         # A number that it takes for wrong, it does not hold; but if it was proven to, a person must look.
         if proven:

@@ -38,7 +38,8 @@ class Entry:
     """One removal. `day` is the Oslo day number on which the DELETE was sent, and answered, at the latest.
 
     It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known. `asked` is
-    whether the institution's own queue asked for it, so that it must be told if the removal did not work.
+    whether the institution's own queue asked for it, so that it must be told if the removal did not work. `known` is
+    whether the register knew the customer when it answered: a 404 may be taken for done.
     """
 
     state: Removal
@@ -46,6 +47,7 @@ class Entry:
     day: int = 0
     since: float = 0.0
     asked: bool = False
+    known: bool = False
 
 
 @dataclass(slots=True)
@@ -71,6 +73,12 @@ class RemovalQueue:
         """The customers whose removal stands in one of `states`, sorted."""
         found = sorted(c for c, entry in self.entries.items() if entry.state in states)
         return np.array(found, dtype=np.int64)
+
+    def returned(self) -> Ints:
+        """Who came back on the day of a removal, sorted; also if they have left again since."""
+        entries = self.entries.items()
+        again = (Removal.RETURNED, Removal.DUE)  # of one that is due for the first time there is no day
+        return np.array(sorted(c for c, e in entries if e.state in again and e.day), dtype=np.int64)
 
     def gone(self) -> Ints:
         """Customers that the register answered as removed, proven or not."""

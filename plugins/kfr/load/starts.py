@@ -16,7 +16,8 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
 from kfr.load.world import World
-from kfr.relationships.customers import NOTHING
+from kfr.relationships.columns import Flags
+from kfr.relationships.customers import NOTHING, among, distinct
 from kfr.relationships.packing import DAY_MASK, UNKNOWN_DAY, Ints, date_of, ids_of
 
 NAME = "changed starts"
@@ -41,7 +42,8 @@ def verify(world: World, removed: Ints) -> Stratum:
     stays = np.array([row for row in kept if row not in set(absent)], np.int64)
     not_taken = np.where(again, StartChange.KEPT, StartChange.UNTAKEN)
     entries[:, 2] = np.where(np.isin(entries[:, 0], stays), not_taken, StartChange.CORRECTED)
-    entries[np.isin(entries[:, 0], absent), 2] = StartChange.SENT
+    may_change = _other_starts_coming(world, entries[:, 0])
+    entries[np.isin(entries[:, 0], absent) | may_change, 2] = StartChange.SENT
     world.journal.put_start_changes(world.run.key, entries)
     if absent:  # who was proven to be there is not: the next load adds them
         held = mirror.read(world)
@@ -55,6 +57,13 @@ def verify(world: World, removed: Ints) -> Stratum:
         misses=len(absent),
         start_not_corrected=len(stays),
     )
+
+
+def _other_starts_coming(world: World, filed: Ints) -> Flags:
+    """Of which rows another start may come yet, by a file that nothing shows to be loaded: no look-up settles it."""
+    coming = world.journal.doubtful(world.now)
+    others = coming[~among(coming, np.sort(filed))]
+    return among(ids_of(filed), distinct(ids_of(others)))
 
 
 def _is_taken(world: World, row: int, before: int) -> bool:

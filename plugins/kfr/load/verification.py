@@ -94,6 +94,8 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
             f"{len(misses)} of {len(looked_up):,} sampled rows are wrong" if misses else "a count was begun"
         )
         world.say(f"File {label}: {found}; counting all {len(rows):,}.")
+        lease.check(world)
+        _keep_out_of_the_mirror(world, label, rows)  # should this run end before its count does
         wrong = _count_fully(world, label, rows)
         lease.check(world)  # a count takes hours: another run may have written meanwhile
         _keep_out_of_the_mirror(world, label, wrong)
@@ -166,7 +168,8 @@ def _removals(world: World) -> Stratum:
         entry = queue.entries[customer]
         if customer in there:
             continue
-        if entry.day < day_number(today) or not strata.is_present(world, customer << DAY_BITS):
+        told = entry.day < day_number(today)  # else whom it did not know may still come to it
+        if told or (entry.known and not strata.is_present(world, customer << DAY_BITS)):
             entry.state = Removal.GONE
         else:
             pending += 1

@@ -136,7 +136,7 @@ def test_a_held_removal_is_sent_again_by_the_next_load_and_a_404_is_then_done(lo
     load = load.next()
     load.run_through()
     assert len(load.calls("remove_one")) == 2
-    assert states(load) == {missing: Removal.GONE}  # done and proven; forgotten when the day is over
+    assert states(load) == {missing: Removal.REMOVED}  # done; whether it is, a look-up of a later day tells
     assert missing not in load.proven
 
 
