@@ -48,7 +48,7 @@ def kfr_reconcile(institution: Institution) -> None:
     acquire = KfrAcquireSensor(task_id="acquire_register").as_setup()  # type: ignore[no-untyped-call]
     extract = KfrExtractOperator(task_id="extract_relationships")
     compare = KfrCompareSensor(task_id="compare_register")
-    plan = KfrPlanOperator(task_id="plan_changes")
+    plan = KfrPlanOperator(task_id="plan_changes", compared=True)
     announce = KfrAnnounceOperator(task_id="announce_volume")
     approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
     upload = KfrBatchFileOperator.partial(

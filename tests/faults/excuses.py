@@ -10,8 +10,6 @@ from kfr.relationships.packing import DAY_BITS, day_number, ids_of
 from tests.faults.institution import Institution
 from tests.faults.play import Play
 
-DAY = 86_400.0  # seconds
-
 
 def open_starts(institution: Institution, play: Play) -> set[int]:
     """Rows of the mirror whose start was filed anew and not looked up, or not taken: it may load any time."""
@@ -92,17 +90,22 @@ def held_back(institution: Institution, play: Play) -> set[int]:
 def unproven(institution: Institution, play: Play) -> set[int]:
     """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day.
 
-    So may a second copy of one that was found at the first look, long after it was sent.
+    So may a second copy of one that was found at the first look, long after it was sent; and a single addition behind
+    either of them.
     """
     journal = institution.world(play.run).journal
-    since = institution.clock.now().timestamp() - DAY
+    since = institution.clock.now() - timedelta(days=1)
     sent = [(send, journal.rows(send)) for send in journal.sends()]
-    sent += [(send, rows) for _, send, rows in journal.archived() if send and send.counts_from > since]
-    return {
+    sent += [(s, rows) for _, s, rows in journal.archived() if s and s.counts_from > since.timestamp()]
+    unproven = {
         customer
         for send, rows in sent
         if send.loads and (_nobody_looked(send) or not (send.proven_at and _is_shown(institution, send)))
         for customer in ids_of(rows).tolist()
+    }
+    log = institution.simulator.log if unproven else []
+    return unproven | {
+        e.customer_id for e in log if e.operation == "register_one" and e.at > since and e.customer_id
     }
 
 

@@ -103,7 +103,8 @@ def register_singly(world: World, rows: Ints) -> int:
         announce_before(world, len(stretch))
         mirror.welcome_back(world, ids_of(stretch))
         singles = journal.singles(run)
-        singles = singles[~np.isin(singles[:, 0], stretch)]
+        again = np.isin(singles[:, 0], stretch)
+        singles, before = singles[~again], singles[again]
         entries = np.column_stack([stretch, np.full(len(stretch), Single.INTENDED)])
         journal.put_singles(run, np.concatenate([singles, entries]))
         called = 0
@@ -114,8 +115,9 @@ def register_singly(world: World, rows: Ints) -> int:
                 called += 1
                 entry[1] = _register(world, int(ids_of(entry[0])))
                 done += int(entry[1] == Single.ANSWERED)
-        finally:  # who was not called goes by file, and has not come singly
-            journal.put_singles(run, np.concatenate([singles, entries[:called]]))
+        finally:  # who was not called goes by file, and has not come singly, but perhaps by an earlier try
+            left = before[np.isin(before[:, 0], stretch[called:])]
+            journal.put_singles(run, np.concatenate([singles, left, entries[:called]]))
     return done
 
 

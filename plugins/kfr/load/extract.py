@@ -5,9 +5,11 @@ The result is sealed in the run's folder: `<name>.active` and `<name>.ended` (pa
 rows are kept apart, as they were read, for the data steward.
 
 Everyone is read, or with the scope `interval` those customers of whom something changed in some days: all of
-their agreements, so that they fold to their state now whatever the interval is.
+their agreements, so that they fold to their state now whatever the interval is. A load that begins at the last
+proven day reads those, too, of whom a load before has left something open, however long ago they changed.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -17,19 +19,20 @@ import numpy as np
 import pyarrow as pa
 
 from kfr.clock import oslo_today
-from kfr.load import lease, rejects, watermark
+from kfr.load import lease, mirror, refusals, rejects, watermark
 from kfr.load.rejects import Row
 from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
 from kfr.relationships.columns import take
-from kfr.relationships.customers import among, union
+from kfr.relationships.customers import NOTHING, among, distinct, union, without
 from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
 from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
+QUESTION = 500  # customers in one question to the warehouse
 LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
 _LABELS = [reason.label for reason in Reason]  # by number
 CHECKED_CUSTOMERS = 200  # whose agreements are asked a second time, to see that the interval gave all of them
@@ -80,7 +83,8 @@ def extract_relationships(world: World) -> Extract:
     """Read whom the run is about and say what was found; clearing this renews the day."""
     world.place.delete("plan.json")  # one from before is not of this extract, and no report may mix the two
     days = interval(world) if world.run.scope == "interval" else None
-    result = extract(world, as_of=world.run.as_of, days=days)
+    more = _left_open(world) if days and world.run.interval is None else NOTHING
+    result = extract(world, as_of=world.run.as_of, days=days, more=more)
     if days:
         _require_whole_customers(world, result)
     world.say(sentence(result))
@@ -112,10 +116,21 @@ def interval(world: World) -> tuple[date, date] | None:
     return first, last
 
 
+def _left_open(world: World) -> Ints:
+    """Customers who were sent and not proven, or refused by the register: no day tells that they are due."""
+    refused = distinct(ids_of(refusals.read(world.state)[:, 0]))
+    return union(ids_of(mirror.read(world).possible), refused) if mirror.is_readable(world) else refused
+
+
 def extract(
-    world: World, name: str = "extract", *, as_of: date | None = None, days: tuple[date, date] | None = None
+    world: World,
+    name: str = "extract",
+    *,
+    as_of: date | None = None,
+    days: tuple[date, date] | None = None,
+    more: Ints = NOTHING,
 ) -> Extract:
-    """Read everyone, or who changed in `days`, as of a day (default: today in Oslo) and seal the result.
+    """Read everyone, or who changed in `days` and `more`, as of a day (default: today in Oslo) and seal the result.
 
     :raises ConfigurationError: `as_of` lies in the future, or the SQL does not give what is asked for.
     :raises CountMismatch: the source's own count, taken in the same snapshot, differs.
@@ -125,7 +140,8 @@ def extract(
     refused: list[Row] = []
     outside = _Outside(days) if days else None
     with warehouse.changed_agreements(*days) if days else warehouse.agreements(day) as snapshot:
-        folded = a.fold_parts(_read(snapshot, refused, outside), day_number(day))
+        parts = itertools.chain(_read(snapshot, refused, outside), _read_more(world, more, refused, outside))
+        folded = a.fold_parts(parts, day_number(day))
         expected = snapshot.expected_rows
     if expected is not None and expected != folded.rows:
         raise CountMismatch(
@@ -210,6 +226,19 @@ def _read(snapshot: Snapshot, refused: list[Row], outside: "_Outside | None") ->
         yield read
 
 
+def _read_more(
+    world: World, more: Ints, refused: list[Row], outside: "_Outside | None"
+) -> Iterator[a.Agreements]:
+    """The agreements of those of `more` who were not among the others."""
+    left = without(more, outside.everyone) if outside else more
+    for first in range(0, len(left), QUESTION):
+        texts = [text_of(customer) for customer in left[first : first + QUESTION].tolist()]
+        for batch in world.warehouse.agreements_of(texts).to_batches():
+            read = a.read_agreements(batch)
+            refused += _refused(batch, read.reasons, rejects.KEPT_REJECTS - len(refused))
+            yield read
+
+
 def _worlds(active: Ints) -> dict[str, int]:
     counts, numbers_of_2032 = np.zeros(len(Population) + 1, np.int64), 0
     for first in range(0, len(active), BLOCK_ROWS):
@@ -254,8 +283,12 @@ class _Outside:
         self._changed.append(part.ids[known & changed])
 
     @property
+    def everyone(self) -> Ints:
+        return union(*self._everyone)
+
+    @property
     def customers(self) -> int:
-        return len(union(*self._everyone)) - len(union(*self._changed))
+        return len(self.everyone) - len(union(*self._changed))
 
 
 def _refused(batch: pa.RecordBatch, reasons: Bytes, most: int) -> list[Row]:

@@ -25,6 +25,8 @@ SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing 
 
 FIRST_LOOK_SECONDS = 120.0  # so late a first look that found the file counts for the time that it took
 DOUBT_SECONDS = 12 * 3600.0  # a file that was sent just before midnight, too, is given some hours
+# Refusals that say of a row that it is wrong; any other may be the interface's (OAS).
+OF_A_ROW = frozenset({"KFR-005", "KFR-010", "ERR-002", "ERR-003"})
 
 
 class Outcome(StrEnum):
@@ -157,13 +159,19 @@ def is_doubtful(send: Send, now: float) -> bool:
     The time for it may have passed, but the register may have stood still: so the rest of the day, and half a day.
     The same of a second copy of one that was found at the first look: it may take as long as the first one has.
     """
-    if not send.loads:
+    if not _is_recent(send, now):
         return False
     if send.proven_at is not None and send.shown:
         took = send.proven_at - send.counts_from
         if send.missing_until is not None or now >= send.counts_from + SETTLING_FACTOR * took:
             return False
-    return send.day == oslo_date(datetime.fromtimestamp(now, UTC)) or now < send.counts_from + DOUBT_SECONDS
+    return True
+
+
+def _is_recent(send: Send, now: float) -> bool:
+    """Whether something of a send may come yet, should it not be there: the rest of the day, and half a day."""
+    today = oslo_date(datetime.fromtimestamp(now, UTC))
+    return send.loads and (send.day == today or now < send.counts_from + DOUBT_SECONDS)
 
 
 def is_superseded(send: Send, sends: Iterable[Send]) -> bool:
@@ -180,13 +188,14 @@ class Journal:
     def sends(self) -> list[Send]:
         """The sends that are not archived.
 
-        The same bytes are refused alike: where one was, the others are that had no answer.
+        The same bytes are refused alike, if the answer says that a row is wrong: where one was, the others are that
+        had no answer.
         """
         return self._sends(self._state.names("sends"))
 
     def _sends(self, names: Iterable[str]) -> list[Send]:
         sends = [_send(self._state.read_json(name)) for name in names]
-        refused = {send.file for send in sends if send.outcome is Outcome.REFUSED}
+        refused = {s.file for s in sends if s.outcome is Outcome.REFUSED and s.code in OF_A_ROW}
         return [
             replace(send, outcome=Outcome.REFUSED)
             if send.file in refused and send.outcome is not Outcome.ACCEPTED
@@ -211,8 +220,12 @@ class Journal:
         return self._state.read_array(f"rows/{send.file[:40]}")
 
     def doubtful(self, now: float) -> Ints:
-        """Rows that may come yet, of files that nothing shows to be loaded (`is_doubtful`); of archived ones, too."""
-        here = [self.rows(send) for send in self.sends() if is_doubtful(send, now)]
+        """Rows that may come yet, of files that nothing shows to be loaded (`is_doubtful`); of archived ones, too.
+
+        And those of a file that is shown to be loaded, but which look-ups did not find.
+        """
+        recent = [send for send in self.sends() if _is_recent(send, now)]
+        here = [self.rows(s) if is_doubtful(s, now) else self.missing(s.file) for s in recent]
         return union(*here, *(rows for _, rows in self.archived_doubtful(now)))
 
     def singles_behind(self, now: float) -> Ints:
@@ -250,7 +263,11 @@ class Journal:
         self._state.delete(send.name)
 
     def archive(self, send: Send) -> None:
-        """Keep a closed send for the delivery log: the fact without identifiers, and apart from it who was in it."""
+        """Keep a closed send for the delivery log: the fact without identifiers, and apart from it who was in it.
+
+        One of which rows are missing shows nothing any more: they may come yet, and which they are is not kept.
+        """
+        send = replace(send, shown=send.shown and not self.missing(send.file).size)
         sent = f"{send.day.isoformat()}-{send.file[:40]}-{send.attempt}-{send.counts_from:.0f}"
         if self._state.exists(f"rows/{send.file[:40]}"):  # else a worker died after this, and before the end
             self._state.write_array(f"{DELIVERED}/{sent}", self.rows(send))

@@ -205,9 +205,10 @@ def void(world: World, customers: Ints) -> None:
     for send in sends:
         rows = journal.rows(send)
         theirs: Ints = rows[among(ids_of(rows), customers)]
-        if theirs.size and is_open(send, plans.get(send.name), now):
-            journal.put_missing(send.file, union(journal.missing(send.file), theirs))
-        elif theirs.size:
+        if not theirs.size:
+            continue
+        journal.put_missing(send.file, union(journal.missing(send.file), theirs))
+        if not is_open(send, plans.get(send.name), now):
             journal.archive(send)
 
 

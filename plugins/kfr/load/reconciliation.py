@@ -11,8 +11,13 @@ from kfr.load import comparison, extract, lease, mirror, planning, removal, stra
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
+from kfr.register.errors import Fatal
 from kfr.relationships.customers import NOTHING, among, union, without
 from kfr.relationships.packing import DAY_BITS, Ints, ids_of
+
+
+class NotCompared(Fatal):
+    """The register was not compared to the end."""
 
 
 def compare(world: World, *, full: bool, seconds: float) -> bool:
@@ -26,8 +31,7 @@ def compare(world: World, *, full: bool, seconds: float) -> bool:
     if not world.run.dry_run:
         lease.check(world)
     found = extract.read(world)
-    alone = lease.alone_since(world).to_bytes(8, "big")
-    about = world.staging.fingerprint(found.active.tobytes(), found.ended.tobytes(), alone)
+    about = _about(world, found)
     if _progress(world).get("over") == about:
         return True
     lost = not mirror.is_readable(world)
@@ -58,9 +62,24 @@ def compare(world: World, *, full: bool, seconds: float) -> bool:
     return True
 
 
+def require_over(world: World) -> None:
+    """Raise NotCompared unless the comparison of this very extract has come to its end."""
+    if _progress(world).get("over") != _about(world, extract.read(world)):
+        raise NotCompared(
+            "The comparison with the register is not over; a task that a person marks has done nothing. Nothing was "
+            "planned. Clear compare_register with what follows it."
+        )
+
+
 def read(world: World) -> list[Stratum]:
     """What the sample showed; empty if the mirror was lost or this run reconciles nothing."""
     return [Stratum(**s) for s in _progress(world).get("strata", [])]
+
+
+def _about(world: World, found: extract.Extract) -> str:
+    """The fingerprint of what is compared."""
+    alone = lease.alone_since(world).to_bytes(8, "big")
+    return world.staging.fingerprint(found.active.tobytes(), found.ended.tobytes(), alone)
 
 
 def _progress(world: World) -> dict[str, Any]:

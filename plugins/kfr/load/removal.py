@@ -29,7 +29,6 @@ WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
 STRETCH = 50  # removals between two looks at the lease; their intentions are written together
 DUE = "due"  # those whom the run has found to be removed
 TOMORROW = "tomorrow"  # those who would be, if their file did not have to be given the day
-QUESTION = 500  # customers in one question to the warehouse
 REGISTER_AHEAD_SECONDS = 10.0  # Maskinporten gives no token to a clock that is further off (DIG, MP-130)
 
 
@@ -171,7 +170,8 @@ def _read_again(world: World, ours: Ints, more: Ints) -> Said:
         )
     customers, today = common(ours, union(planned.customers, more)), oslo_today(world.clock)
     found = [
-        _ask(world, part, common(part, ids_of(planned.ended)), today) for part in _parts(customers, QUESTION)
+        _ask(world, part, common(part, ids_of(planned.ended)), today)
+        for part in _parts(customers, extract.QUESTION)
     ]
     return Said(
         active=union(*(ids_of(f.active) for f in found)),
@@ -272,7 +272,7 @@ def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
 def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
     """Those of whom the warehouse, asked again just before, still says that they have ended."""
     due = [NOTHING]
-    for part in _parts(candidates, QUESTION):
+    for part in _parts(candidates, extract.QUESTION):
         now = _ask(world, part, without(part, asked), oslo_today(world.clock))
         ended = common(union(ids_of(now.ended), common(part, asked)), part)
         due.append(without(ended, ids_of(now.active), now.waiting, now.tainted))
@@ -324,7 +324,8 @@ def _remove(
             for customer in left[1:]:  # not called yet: an intention would excuse a 404
                 if customer not in prior:
                     queue.entries[customer].state, queue.entries[customer].day = Removal.DUE, before[customer]
-            queue.write()
+            if lease.is_held(world):  # else the queue is another run's by now
+                queue.write()
     return done, unknown
 
 
@@ -367,6 +368,7 @@ def _delete(world: World, customer: int) -> None:
 
     def call() -> None:
         nonlocal unknown
+        lease.check(world)  # also after a pause: the register may have asked for minutes
         try:
             world.register.remove_one(customer)
         except OutcomeUnknown:

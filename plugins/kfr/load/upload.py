@@ -12,7 +12,7 @@ import numpy as np
 
 from kfr.load import lease, mirror, planning, refusals, rejects
 from kfr.load.ingestion import Seen, absent, accepted, candidates, give_up_at, record_proof
-from kfr.load.journal import Outcome, Schedule, Send, schedule
+from kfr.load.journal import OF_A_ROW, Outcome, Schedule, Send, schedule
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.volume import announce_before
 from kfr.load.world import World
@@ -30,8 +30,6 @@ from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
-# Refusals that say of a row that it is wrong; any other may be the interface's (OAS).
-OF_A_ROW = frozenset({"KFR-005", "KFR-010", "ERR-002", "ERR-003"})
 TOO_LARGE = 413
 LOOKED_INTO = "looked-into"  # folder: files that were refused without a row of theirs being named
 

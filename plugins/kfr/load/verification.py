@@ -51,6 +51,11 @@ def verify(world: World) -> Proof:
     """
     planning.require_current(world)
     lease.check(world)
+    if removal.is_authorised(world) and not world.place.exists("removals.json"):
+        raise NotEqual(
+            "The removals of this plan were not carried out to the end; a task that a person marks has done nothing. "
+            "Nothing is confirmed. Clear remove_ended with what follows it."
+        )
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     queue = RemovalQueue.read(world.state)
     removed = union(queue.gone(), queue.untold(world.day))  # of these no look-up tells today

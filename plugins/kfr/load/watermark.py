@@ -6,6 +6,8 @@ A load of an interval begins some days before it; it only grows, and a backfill 
 from datetime import date
 from typing import TYPE_CHECKING
 
+from kfr.clock import oslo_today
+
 if TYPE_CHECKING:
     from kfr.load.extract import Extract
     from kfr.load.staging import Place
@@ -27,8 +29,11 @@ def read_from(state: "Place") -> date | None:
 def follow(world: "World", found: "Extract") -> None:
     """Move it to the day of a proven load, never back.
 
-    What a load of some given days proves says nothing of the days between; one from the watermark on does.
+    What a load of some given days proves says nothing of the days between; one from the watermark on does. One as
+    of a past day removes nobody, so who has ended is the next load's.
     """
+    if world.run.as_of is not None and world.run.as_of < oslo_today(world.clock):
+        return
     if found.days is not None and world.run.interval is not None:
         return
     before = read(world)

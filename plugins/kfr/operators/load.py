@@ -69,17 +69,21 @@ class KfrPlanOperator(KfrStepOperator):
     Plan what has to be sent, and stage the batch files; XCom gets the figures and the files' labels.
 
     :param first_load: whether the register is expected to be empty.
+    :param compared: whether the register is compared with the mirror before.
     """
 
-    def __init__(self, *, first_load: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, first_load: bool = False, compared: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.first_load = first_load
+        self.first_load, self.compared = first_load, compared
 
     def execute(self, context: Any) -> list[str]:
         from kfr.load.planning import needs_person, plan
+        from kfr.load.reconciliation import require_over
         from kfr.notifications.cases import check_rejects
 
         with self.world(context) as world:
+            if self.compared:
+                require_over(world)
             result = plan(world, first_load=self.first_load)
             check_rejects(world, result)
             context["ti"].xcom_push("plan", {**asdict(result), "needs_person": needs_person(world, result)})

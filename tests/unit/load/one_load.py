@@ -224,6 +224,13 @@ class OneLoad:
         self.institution.clock.advance(days * 24 * 3600)
 
 
+def verify(world: World) -> verification.Proof:
+    """The proof; before it the removals, as the task before it makes them."""
+    if not world.place.exists("removals.json"):
+        removal.remove_ended(world)
+    return verification.verify(world)
+
+
 def packed(customers: Sequence[int], start: date) -> Ints:
     """Packed relationships of some customers with one start, sorted."""
     return np.sort(pack(np.array(customers, np.int64), np.full(len(customers), day_number(start))))

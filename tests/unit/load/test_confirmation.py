@@ -11,7 +11,7 @@ from kfr.load.world import MailNotSent
 from kfr.register.errors import Fatal, OutcomeUnknown
 from kfr.relationships.packing import text_of
 from tests.simulator import FaultKind
-from tests.unit.load.one_load import OneLoad
+from tests.unit.load.one_load import OneLoad, verify
 
 MAIL = Mail(subject="A subject", text="Some figures")
 
@@ -73,7 +73,7 @@ def test_a_load_that_is_not_proven_is_not_confirmed(load):
     load.close()
     load.institution.simulator.plant_defect("missing", new)
     with pytest.raises(verification.NotEqual):
-        verification.verify(load.world)
+        verify(load.world)
     with pytest.raises(Fatal, match="not proven, so D-4 is not sent"):
         send_confirmation(load.world)
     assert mails(load) == []

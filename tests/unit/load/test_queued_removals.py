@@ -6,7 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kfr.load import lease, removal
+from kfr.load import extract, lease, removal
 from kfr.load.removal import remove_ended
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.relationships.packing import text_of
@@ -263,7 +263,7 @@ def test_a_removal_that_is_due_and_must_wait_for_tomorrow_stays_in_the_queue(loa
 
 def test_the_warehouse_is_asked_about_so_many_at_a_time_and_never_about_nobody(loaded, monkeypatch):
     """A list of nobody is wrong SQL in most databases."""
-    monkeypatch.setattr(removal, "QUESTION", 3)
+    monkeypatch.setattr(extract, "QUESTION", 3)
     asked = at_question(loaded, 0, lambda: None)
     assert remove_ended(loaded.world).due == 0
     assert asked == []

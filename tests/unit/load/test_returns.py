@@ -16,7 +16,6 @@ from kfr.load import (
     reconciliation,
     removal,
     upload,
-    verification,
 )
 from kfr.load.journal import Single
 from kfr.load.planning import NotApproved
@@ -27,7 +26,7 @@ from kfr.relationships.packing import day_number, text_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad, customers_of, states
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, customers_of, states, verify
 
 
 @pytest.fixture
@@ -213,7 +212,7 @@ def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_
 ):
     load, customer = removing
     removal.remove_ended(load.world)
-    verification.verify(load.world)
+    verify(load.world)
     mirror.record(load.world)
     lease.release(load.world)
     load.pass_days(1)
@@ -225,7 +224,7 @@ def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_
     with monkeypatch.context() as patch:
         patch.setattr("kfr.load.mirror._move", die)
         with pytest.raises(StagingFull):
-            verification.verify(load.world)
+            verify(load.world)
     assert states(load) == {customer: Removal.DUE}
     load.finish()
     assert customer not in load.registered
@@ -276,7 +275,7 @@ def test_a_removal_that_is_carried_out_after_midnight_is_one_of_that_day(removin
 def test_a_worker_that_dies_when_a_look_up_has_told_lets_it_be_looked_up_once_more(removing, touches):
     """Before the mirror has it; the file of the day before would prove who is not there."""
     load, customer = sent_in_vain(*removing)
-    verification.verify(load.world)
+    verify(load.world)
     load.pass_days(1)
     assert load.acquire()
     extract.extract_relationships(load.world)
@@ -353,7 +352,7 @@ def test_that_somebody_is_gone_is_kept_until_the_day_is_over(removing):
     load, customer = removing
     load.institution.simulator.switches = Switches(removal="ends_yesterday")
     removal.remove_ended(load.world)
-    verification.verify(load.world)
+    verify(load.world)
     assert states(load) == {customer: Removal.GONE}
     load = load.next()
     mirror.record(load.world)

@@ -9,10 +9,10 @@ from kfr.load.journal import Single
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.strata import MISS_PATIENCE_SECONDS, MISS_PAUSE_SECONDS, Stratum
 from kfr.load.upload import NotLoaded
-from kfr.load.verification import NotEqual, verify
+from kfr.load.verification import NotEqual
 from kfr.relationships.packing import ids_of, text_of
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, verify
 
 
 def loaded(load: OneLoad, customers: int = 30) -> OneLoad:

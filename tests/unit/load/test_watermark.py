@@ -35,10 +35,12 @@ def test_a_load_as_of_a_past_day_never_moves_it_back(joined):
     assert watermark.read(joined.world) == today
 
 
-def test_a_first_load_as_of_a_past_day_says_no_more_than_that_day(joined):
-    past = joined.today - timedelta(days=10)
-    follow(joined.with_run(as_of=past))
-    assert watermark.read(joined.world) == past
+@pytest.mark.parametrize("days_ago", [1, 10])
+def test_a_load_as_of_a_past_day_does_not_move_it_for_it_removes_nobody(joined, days_ago):
+    follow(joined.with_run(as_of=joined.today - timedelta(days=days_ago)))
+    assert watermark.read(joined.world) is None
+    follow(joined.with_run(as_of=joined.today))
+    assert watermark.read(joined.world) == joined.today
 
 
 def test_a_backfill_does_not_move_it_and_an_interval_that_begins_at_it_does(joined):

@@ -8,15 +8,28 @@ import numpy as np
 import pytest
 
 from kfr.clock import OSLO
-from kfr.load import comparison, extract, lease, mirror, reconciliation, strata, upload, verification
+from kfr.load import (
+    arrivals,
+    comparison,
+    extract,
+    lease,
+    mirror,
+    reconciliation,
+    removal,
+    strata,
+    upload,
+    verification,
+    watermark,
+)
 from kfr.load.journal import StartChange
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StagingFull
+from kfr.register.errors import OutcomeUnknown, Retriable
 from kfr.relationships.packing import ids_of, starts_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import OneLoad, packed, removed, states
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, packed, removed, states, verify
 
 
 def begun(folder: Path, **switches: str) -> tuple[OneLoad, list[int]]:
@@ -116,7 +129,7 @@ def test_a_miss_that_a_run_has_found_is_not_drawn_away_by_the_next(folder, monke
     with monkeypatch.context() as patch:
         patch.setattr(verification, "_count_fully", die)
         with pytest.raises(StagingFull):
-            verification.verify(load.world)
+            verify(load.world)
     lease.release(load.world)
     load.pass_days(1)
     load = load.next()
@@ -281,3 +294,125 @@ def test_whom_the_register_did_not_know_is_gone_only_by_a_look_up_of_a_later_day
     load.run_through()
     assert states(load) == {}
     assert load.calls("look_up")[-1].at.date() > load.calls("remove_one")[-1].at.date()
+
+
+@pytest.mark.parametrize("compare_with", ["mirror", "register"])
+def test_who_was_not_in_a_file_that_is_shown_to_be_loaded_may_come_yet(folder, compare_with):
+    """A part of it came later, after the run that sent it had died."""
+    load, _ = begun(folder)
+    load.join(60)
+    load.plan(first_load=False)
+    load.send()
+    load.settle()
+    (send,) = (s for s in load.sends if s.run == load.run.key)
+    rows = np.sort(load.world.journal.rows(send))
+    seen = set(ids_of(strata.sample(load.world, rows, send.label)).tolist())
+    late = min(seen - {w.customer_id for w in send.witnesses})
+    load.world.register.remove_one(late)  # as if their row had not come
+    earlier = len(removed(load))
+    mirror.record(load.world)
+    lease.release(load.world)
+    load.end([late])
+    load = load.next(compare_with=compare_with)
+    load.run_through()
+    assert removed(load)[earlier:] == []
+    load.world.register.register_one(late)  # it comes
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    assert late not in load.registered
+
+
+def test_a_file_without_an_answer_may_load_though_the_same_bytes_are_turned_down_since(folder):
+    load, customers = begun(folder)
+    load = load.with_run(max_batch_bytes=TEN_ROWS)
+    load.join(12, days_ago=10)
+    load.plan(first_load=False)
+    load.send("0001")
+    load.fault(FaultKind.STATUS_AFTER_WORK, status=504)
+    load.fault(FaultKind.LOADING_STALLED, "look_up", seconds=900.0)
+    with pytest.raises(OutcomeUnknown):
+        upload.upload(load.world, "0002")
+    load.institution.clock.advance(60)
+    load.fault(FaultKind.STATUS, times=3, status=413)
+    assert upload.upload(load.world, "0002") == []  # both rows stand refused
+    two = ids_of(load.world.place.read_array("files/0002")).tolist()
+    upload.finish(load.world, "0002", {}, [])
+    load.end(customers[:1])
+    with pytest.raises(removal.SendsOpen):
+        removal.remove_ended(load.world)
+    load.close_additions()
+    load.institution.clock.advance(900)
+    with pytest.raises(removal.SendsOpen):  # it is seen now, and a second copy may be next
+        removal.remove_ended(load.world)
+    load.institution.clock.advance(3600)
+    load.finish()
+    assert removed(load) == customers[:1]
+    assert set(two) <= load.registered.keys()
+    assert set(two) <= {*load.proven, *load.possible}
+
+
+def test_a_single_addition_whose_answer_was_lost_is_not_forgotten_by_a_later_try_that_breaks_off(folder):
+    load, _ = begun(folder)
+    _, lost = load.join(2, days_ago=0)
+    load.plan(first_load=False)
+    load.fault(FaultKind.STATUS, "register_one", nth=1, status=400)  # a gateway: the first goes by file
+    load.fault(FaultKind.RESET_AFTER_WORK, "register_one", nth=2)
+    with pytest.raises(OutcomeUnknown):
+        arrivals.register_today(load.world)
+    load.fault(FaultKind.NO_CONNECTION, "register_one", nth=1)
+    with pytest.raises(Retriable):
+        arrivals.register_today(load.world)
+    mirror.record(load.world)
+    assert lost in load.registered
+    assert lost in load.possible
+
+
+def test_an_interval_reads_those_too_who_were_sent_and_not_proven_however_long_ago_they_changed(folder):
+    load, _ = begun(folder)
+    watermark.follow(load.world, extract.extract_relationships(load.world))
+    new = load.join(3, days_ago=20)
+    days = (load.today - timedelta(days=25), load.today - timedelta(days=15))
+    load = load.next(scope="interval", compare_with="register", interval=days)
+    load.plan(first_load=False)
+    load.fault(FaultKind.FILE_DROPPED)
+    with pytest.raises(upload.NotLoaded):
+        load.send()
+    lease.release(load.world)
+    (send,) = (s for s in load.sends if s.run == load.run.key)
+    load.world.journal.put(replace(send, closed_because="Bits: it never came"))
+    for _ in range(2):  # the first one learns that they are possible
+        load.pass_days(1)
+        load = load.next(scope="interval", compare_with="mirror", interval=None)
+        load.run_through()
+    assert set(new) <= load.registered.keys()
+    load.pass_days(20)
+    load.end(new[:1], on=load.today - timedelta(days=15))
+    mirror.doubt(load.world, packed(new[:1], date(2020, 1, 1)))
+    load = load.next(scope="interval", compare_with="mirror", interval=None)
+    load.run_through()
+    assert removed(load) == new[:1]
+
+
+def test_removals_that_a_person_marked_as_done_are_no_proof(folder):
+    load, customers = begun(folder)
+    load.end(customers[:3])
+    load.plan(first_load=False)
+    load.close_additions()
+    with pytest.raises(verification.NotEqual, match="Clear remove_ended"):
+        verification.verify(load.world)
+    assert verify(load.world).misses == 0
+
+
+def test_a_comparison_that_a_person_marked_as_done_is_none(folder):
+    load, _ = begun(folder)
+    load = load.next("kfr_reconcile")
+    assert load.acquire()
+    extract.extract_relationships(load.world)
+    with pytest.raises(reconciliation.NotCompared, match="Clear compare_register"):
+        reconciliation.require_over(load.world)
+    assert not reconciliation.compare(load.world, full=True, seconds=0.0)
+    with pytest.raises(reconciliation.NotCompared):
+        reconciliation.require_over(load.world)
+    assert reconciliation.compare(load.world, full=True, seconds=1e6)
+    reconciliation.require_over(load.world)
