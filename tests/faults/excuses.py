@@ -22,15 +22,18 @@ def open_starts(institution: Institution, play: Play) -> set[int]:
     return {row for pair in pairs for row in pair}
 
 
-def returned(institution: Institution) -> set[int]:
+def returned(institution: Institution, play: Play) -> set[int]:
     """Who came back on the day of their removal, and is not taken back on it, or was lost with a part of a file.
 
-    The register may answer yes for the rest of that day, so no look-up tells before the next.
+    The register may answer yes for the rest of that day, so no look-up tells before the next; nor did any of a run that
+    began on that day and ended after midnight.
     """
-    simulator, state, today = institution.simulator, institution.state, oslo_today(institution.clock)
+    simulator, state = institution.simulator, institution.state
+    began = day_number(_day_of(institution, play))
     queue = state.read_json("removals") if state.exists("removals") else {}
-    now = day_number(today)
-    returned = {int(c) for c, entry in queue.items() if (entry["state"], entry["day"]) == ("returned", now)}
+    returned = {
+        int(c) for c, entry in queue.items() if entry["state"] == "returned" and entry["day"] >= began
+    }
     # A DELETE of midnight is one of yesterday to the register and of today to whoever got its answer.
     since = institution.clock.now() - timedelta(days=2)
     returned &= {e.customer_id for e in simulator.log if e.kind == "remove_one" and e.at > since}
@@ -67,9 +70,12 @@ def _in_lost_or_late_files(institution: Institution) -> Counter[int]:
 
 def turned_at_midnight(institution: Institution, play: Play) -> set[int]:
     """Who was a customer on the run's own day and is not today, or the other way round."""
-    report = institution.state.read_json(f"reports/{play.run.key}.json")
-    then, now = institution.desired(date.fromisoformat(report["as_of"])), institution.desired()
+    then, now = institution.desired(_day_of(institution, play)), institution.desired()
     return {int(c) for c in then.keys() ^ now.keys()}
+
+
+def _day_of(institution: Institution, play: Play) -> date:
+    return date.fromisoformat(institution.state.read_json(f"reports/{play.run.key}.json")["as_of"])
 
 
 def held_back(institution: Institution, play: Play) -> set[int]:

@@ -308,7 +308,7 @@ class Year:
             desired = {c: start for c, start in desired.items() if c in active}
             excused |= active.keys()
             self.start_moved |= active.keys()
-        if missing := desired.keys() - active.keys() - turned - excuses.returned(self.institution):
+        if missing := desired.keys() - active.keys() - turned - excuses.returned(self.institution, play):
             self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
         if left := active.keys() - desired.keys() - excused:
             self.problems.append(f"{where}: {len(left)} left over in the register after {play.run.run_id}")
