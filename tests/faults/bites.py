@@ -46,6 +46,7 @@ from tests.faults import draws, play
 from tests.faults.campaign import play_one
 from tests.faults.fuse import Trap
 from tests.faults.play import Play
+from tests.faults.warehouse import Agreement
 from tests.simulator import Fault, FaultKind
 
 MOST_SEEDS = 500
@@ -118,6 +119,11 @@ def _sends_are_closed(world):
 
 async def _settled(*_, **__):
     """No wait in the closing task either."""
+
+
+def _verified_unseen(world):
+    """Its witnesses were found, so it is taken for whole."""
+    strata.record_verified(world, {send.file for send in world.journal.sends()})
 
 
 def _no_misses(world, rows, looked_up):
@@ -238,7 +244,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "the mirror moves before proof": lambda: _put((mirror, "Files", _Trusting)),
     "a miss is drawn anew": lambda: _put((strata, "missing", _drawn_anew)),
     "a lost mirror is read as empty": lambda: _put((mirror, "read", _lost_is_empty)),
-    "a file of a run that died is not verified": lambda: _put((strata, "check_unverified", lambda _: None)),
+    "a file of a run that died is not verified": lambda: _put((strata, "check_unverified", _verified_unseen)),
     "a miss is not looked at": lambda: _put((strata, "missing", _no_misses)),
     "green though a leaf failed": lambda: _put((Play, "_record", _green_anyway)),
     "a mail is sent again without asking": lambda: _put((confirmation, "deliver", _mail_again)),
@@ -261,8 +267,9 @@ BUGS: dict[str, Callable[[], Any]] = {
 
 
 def _partly_loaded(rng, institution, *, first):
-    """A part of a file is not loaded, and a worker dies."""
+    """A part of a file is not loaded, from anywhere in it, and a worker dies."""
     own = random.Random(f"partly loaded {institution.seed}")
+    institution.simulator.switches = replace(institution.simulator.switches, row_order="shuffled")
     partly = Fault(
         kind=FaultKind.FILE_PARTLY_LOADED,
         operation="register_file",
@@ -306,8 +313,17 @@ def _starts_lost(rng, institution, *, first):
     return _plan_faults(rng, institution, first=first)
 
 
+def _back_dated(rng, institution, *, first):
+    """While the first files load, somebody comes whose agreement began weeks ago."""
+    customer, start = institution.new_customer(), oslo_today(institution.clock) - timedelta(days=20)
+    held = institution.warehouse.agreements_held
+    institution.warehouse.later(5.0, lambda: held.append(Agreement(customer, start)))
+    return _plan_faults(rng, institution, first=first)
+
+
 WORSE_REGISTER: dict[str, Callable[[], Any]] = {
     "404 on removal is taken as done without intent": lambda: _put((draws, "plan_faults", _denied_once)),
+    "a back-dated arrival is sent singly": lambda: _put((draws, "plan_faults", _back_dated)),
     "a file of a run that died is not verified": lambda: _put((draws, "plan_faults", _partly_loaded)),
     "a plan that was overtaken is carried out": lambda: _put((draws, "plan_faults", _overtaken)),
     "a gateway's no is taken for the rows'": lambda: _put((draws, "plan_faults", _gateway_says_no)),

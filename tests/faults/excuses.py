@@ -90,29 +90,34 @@ def held_back(institution: Institution, play: Play) -> set[int]:
         days=1
     )  # within the bridge of a day: nobody is removed for that
     bridged = {int(a.customer) for a in institution.warehouse.agreements_held if a.started == tomorrow}
-    return tainted | bridged | set(ids_of(mirror.read(world).possible).tolist()) | unproven(institution, play)
+    late = unproven(institution, play)
+    possible = set(ids_of(mirror.read(world).possible).tolist())
+    return tainted | bridged | possible | late | behind(institution, late)
 
 
 def unproven(institution: Institution, play: Play) -> set[int]:
     """Customers of a file that nothing shows to be loaded: it may come any time, and removals wait for a day.
 
-    So may a second copy of one that was found at the first look, long after it was sent; and a single addition behind
-    either of them.
+    So may a second copy of one that was found at the first look, long after it was sent.
     """
     journal = institution.world(play.run).journal
     since = institution.clock.now() - timedelta(days=1)
     sent = [(send, journal.rows(send)) for send in journal.sends()]
     sent += [(s, rows) for _, s, rows in journal.archived() if s and s.counts_from > since.timestamp()]
-    unproven = {
+    return {
         customer
         for send, rows in sent
         if send.loads and (_nobody_looked(send) or not (send.proven_at and _is_shown(institution, send)))
         for customer in ids_of(rows).tolist()
     }
-    log = institution.simulator.log if unproven else []
-    return unproven | {
-        e.customer_id for e in log if e.operation == "register_one" and e.at > since and e.customer_id
-    }
+
+
+def behind(institution: Institution, unproven: set[int]) -> set[int]:
+    """Single additions of the last day, if some file may come yet: the register may let them wait behind it."""
+    since, log = institution.clock.now() - timedelta(days=1), institution.simulator.log
+    return (
+        {e.customer_id for e in log if e.operation == "register_one" and e.at > since} if unproven else set()
+    )
 
 
 def _nobody_looked(send: Send) -> bool:
