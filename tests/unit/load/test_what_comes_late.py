@@ -392,27 +392,3 @@ def test_an_interval_reads_those_too_who_were_sent_and_not_proven_however_long_a
     load = load.next(scope="interval", compare_with="mirror", interval=None)
     load.run_through()
     assert removed(load) == new[:1]
-
-
-def test_removals_that_a_person_marked_as_done_are_no_proof(folder):
-    load, customers = begun(folder)
-    load.end(customers[:3])
-    load.plan(first_load=False)
-    load.close_additions()
-    with pytest.raises(verification.NotEqual, match="Clear remove_ended"):
-        verification.verify(load.world)
-    assert verify(load.world).misses == 0
-
-
-def test_a_comparison_that_a_person_marked_as_done_is_none(folder):
-    load, _ = begun(folder)
-    load = load.next("kfr_reconcile")
-    assert load.acquire()
-    extract.extract_relationships(load.world)
-    with pytest.raises(reconciliation.NotCompared, match="Clear compare_register"):
-        reconciliation.require_over(load.world)
-    assert not reconciliation.compare(load.world, full=True, seconds=0.0)
-    with pytest.raises(reconciliation.NotCompared):
-        reconciliation.require_over(load.world)
-    assert reconciliation.compare(load.world, full=True, seconds=1e6)
-    reconciliation.require_over(load.world)
