@@ -3,12 +3,11 @@
 import re
 from datetime import date
 
-from kfr.clock import oslo_today
+from kfr.clock import oslo_date, oslo_today
 from tests.faults import fates, traffic
 from tests.faults.institution import Institution
 from tests.faults.play import Play
 from tests.simulator.loading import Load
-from tests.simulator.register import Register
 
 LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f-])\d{11}(?![0-9A-Fa-f-])|(?<![0-9A-Fa-f-])\d{9}(?![0-9A-Fa-f-])")
 
@@ -81,13 +80,17 @@ def _removals_before_loading(institution: Institution) -> list[str]:
 
 def _may_harm(institution: Institution, load: Load, customer_id: int | None) -> bool:
     ids = load.batch.ids.tolist()
-    register, before = institution.simulator._register, load.available - 1e-6
-    return customer_id in ids or any(_can_witness(register, one, before) for one in ids)
+    return customer_id in ids or any(_can_witness(institution, one, load.available - 1e-6) for one in ids)
 
 
-def _can_witness(register: Register, customer: int, before: float) -> bool:
+def _can_witness(institution: Institution, customer: int, before: float) -> bool:
+    """Who is not in the register and was not removed on that day: by the log, for it may keep nothing of a removal."""
+    simulator, register = institution.simulator, institution.simulator._register
     periods = register.periods(customer, before)
-    return not periods or (periods[-1].last is not None and periods[-1].removed_on != register.today(before))
+    if periods and periods[-1].last is None:
+        return False
+    removals = [e for e in simulator.log if e.kind == "remove_one" and e.customer_id == customer]
+    return all(oslo_date(e.at).toordinal() != register.today(before) for e in removals)
 
 
 def _other_writers(institution: Institution) -> list[str]:
