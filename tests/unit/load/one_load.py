@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import arrivals, extract, lease, mirror, planning, removal, upload, verification
+from kfr.load import arrivals, extract, lease, mirror, planning, reconciliation, removal, upload, verification
 from kfr.load.ingestion import Loading, await_loading, await_settling
 from kfr.load.journal import Outcome, Send
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -164,6 +164,15 @@ class OneLoad:
         proof = self.finish()
         lease.release(self.world)
         return proof
+
+    def reconcile(self) -> "OneLoad":
+        """A run of kfr_reconcile with everyone looked up, to its end."""
+        load = self.next("kfr_reconcile")
+        assert load.acquire()
+        extract.extract_relationships(load.world)
+        assert reconciliation.compare(load.world, full=True, seconds=1e6)
+        load.run_through()
+        return load
 
     def close_additions(self) -> None:
         """As `close`, in a periodic load: who starts today goes singly, who arrives meanwhile waits for the next."""

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.relationships.packing import day_number
 from tests.unit.load.one_load import OneLoad
 
 
@@ -54,3 +55,30 @@ def test_a_customer_who_is_forgotten_has_no_removal_to_wait_for(queue: RemovalQu
 def test_a_printed_queue_shows_no_customer(queue: RemovalQueue):
     queue.entries = {17_912_345_678: entry(Removal.DUE)}
     assert "17912345678" not in repr(queue)
+
+
+@pytest.mark.parametrize(
+    ("state", "days_ago", "is_kept"),
+    [
+        (Removal.REMOVED, 0, True),
+        (Removal.REMOVED, 1, False),
+        (Removal.INTENDED, 0, True),
+        (Removal.INTENDED, 1, True),  # tried for minutes, it may have been carried out after midnight
+        (Removal.INTENDED, 2, False),
+        (Removal.INTENDED, None, True),  # by an earlier version, which did not say when
+        (Removal.HELD, None, True),
+        (Removal.DUE, 1, False),
+        (Removal.DUE, 0, True),
+        (Removal.GONE, 0, True),
+        (Removal.GONE, 1, False),
+    ],
+)
+def test_that_somebody_came_back_is_kept_while_the_day_of_the_removal_lasts(began, state, days_ago, is_kept):
+    today = day_number(began.today)
+    queue = RemovalQueue.read(began.world.state)
+    day = 0 if days_ago is None else today - days_ago
+    queue.entries = {5: Entry(state=state, run="one", day=day)}
+    queue.come_back([5], today)
+    assert {c: e.state for c, e in queue.entries.items()} == ({5: Removal.RETURNED} if is_kept else {})
+    assert queue.untold(today).tolist() == ([5] if is_kept else [])
+    assert queue.untold(today + 1).tolist() == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kfr.load import extract, lease, mirror, planning, reconciliation, removal
+from kfr.load import lease, mirror, planning, removal
 from kfr.register.errors import Fatal
 from tests.unit.load.one_load import OneLoad
 
@@ -13,16 +13,6 @@ from tests.unit.load.one_load import OneLoad
 def state_of(load: OneLoad) -> Path:
     folder: Path = load.institution.folder / load.world.state.scope
     return folder
-
-
-def reconcile(load: OneLoad) -> OneLoad:
-    """A run of kfr_reconcile with everyone looked up, to its end."""
-    load = load.next("kfr_reconcile")
-    assert load.acquire()
-    extract.extract_relationships(load.world)
-    assert reconciliation.compare(load.world, full=True, seconds=1e6)
-    load.run_through()
-    return load
 
 
 def equal(load: OneLoad) -> bool:
@@ -53,7 +43,7 @@ def restored(load: OneLoad, tmp_path: Path) -> OneLoad:
 
 def test_after_a_restore_a_reconciliation_makes_all_equal_and_sends_nobody_twice(restored):
     files = len(restored.calls("register_file"))
-    load = reconcile(restored)
+    load = restored.reconcile()
     assert equal(load)
     assert len(load.calls("register_file")) == files
     load.pass_days(1)
@@ -70,7 +60,7 @@ def test_after_a_restore_a_periodic_load_stops_at_who_is_gone_and_a_reconciliati
     with pytest.raises(Fatal, match="closed long since"):
         removal.remove_ended(load.world)
     lease.release(load.world)
-    assert equal(reconcile(load))
+    assert equal(load.reconcile())
 
 
 def test_a_state_that_is_gone_is_made_anew_by_a_first_load_and_a_reconciliation(load):
@@ -90,6 +80,6 @@ def test_a_state_that_is_gone_is_made_anew_by_a_first_load_and_a_reconciliation(
     assert set(customers[:3]) <= set(load.registered)  # nobody remembers that they were registered
     assert not set(customers[:3]) & set(load.proven)
     load.pass_days(1)
-    load = reconcile(load)
+    load = load.reconcile()
     assert equal(load)
     assert mirror.read(load.world).possible.size == 0

@@ -15,18 +15,16 @@ from kfr.load import (
     planning,
     reconciliation,
     removal,
-    upload,
 )
 from kfr.load.journal import Single
-from kfr.load.planning import NotApproved
-from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.load.removal_queue import Removal
 from kfr.load.staging import StagingFull
 from kfr.load.world import World
-from kfr.relationships.packing import day_number, text_of
+from kfr.relationships.packing import text_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad, customers_of, states, verify
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, states, verify
 
 
 @pytest.fixture
@@ -178,33 +176,6 @@ def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monke
     assert comparison.settled(load.world, np.array([customer])).size == 0  # it was tried for minutes
     load.pass_days(1)
     assert comparison.settled(load.world, np.array([customer])).size == 1
-
-
-@pytest.mark.parametrize(
-    ("state", "days_ago", "is_kept"),
-    [
-        (Removal.REMOVED, 0, True),
-        (Removal.REMOVED, 1, False),
-        (Removal.INTENDED, 0, True),
-        (Removal.INTENDED, 1, True),  # tried for minutes, it may have been carried out after midnight
-        (Removal.INTENDED, 2, False),
-        (Removal.INTENDED, None, True),  # by an earlier version, which did not say when
-        (Removal.HELD, None, True),
-        (Removal.DUE, 1, False),
-        (Removal.DUE, 0, True),
-        (Removal.GONE, 0, True),
-        (Removal.GONE, 1, False),
-    ],
-)
-def test_that_somebody_came_back_is_kept_while_the_day_of_the_removal_lasts(began, state, days_ago, is_kept):
-    today = day_number(began.today)
-    queue = RemovalQueue.read(began.world.state)
-    day = 0 if days_ago is None else today - days_ago
-    queue.entries = {5: Entry(state=state, run="one", day=day)}
-    queue.come_back([5], today)
-    assert {c: e.state for c, e in queue.entries.items()} == ({5: Removal.RETURNED} if is_kept else {})
-    assert queue.untold(today).tolist() == ([5] if is_kept else [])
-    assert queue.untold(today + 1).tolist() == []
 
 
 def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_the_mirror_has_it(
@@ -360,18 +331,6 @@ def test_that_somebody_is_gone_is_kept_until_the_day_is_over(removing):
     load.pass_days(1)
     mirror.record(load.world)
     assert states(load) == {}
-
-
-def test_a_file_is_not_sent_again_after_somebody_of_it_was_removed(loaded):
-    one, two = customers_of(loaded)[:2]
-    loaded.end([one])
-    removal.remove_ended(loaded.world)
-    for send in loaded.sends:
-        loaded.world.journal.archive(send)
-    with pytest.raises(NotApproved, match="1 customers of file 0001 were removed since it was planned"):
-        upload.upload(loaded.world, "0001")
-    assert one not in loaded.registered
-    assert two in loaded.registered
 
 
 def test_a_plan_that_is_made_anew_forgets_no_removal_of_the_day(removing):

@@ -6,12 +6,13 @@ import pytest
 
 from kfr.load import extract, lease, mirror, planning, removal, upload
 from kfr.load.journal import Outcome
+from kfr.load.planning import NotApproved
 from kfr.load.upload import NotLoaded
 from kfr.register.errors import AccessRefused, OutcomeUnknown, Retriable
 from kfr.relationships.packing import date_of, day_number, ids_of, starts_of, text_of
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad, spoil
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, customers_of, spoil
 
 
 def files_sent(load: OneLoad) -> list[str]:
@@ -258,3 +259,15 @@ class _Register:
 
     def __getattr__(self, name: str):
         return getattr(self._client, name)
+
+
+def test_a_file_is_not_sent_again_after_somebody_of_it_was_removed(loaded):
+    one, two = customers_of(loaded)[:2]
+    loaded.end([one])
+    removal.remove_ended(loaded.world)
+    for send in loaded.sends:
+        loaded.world.journal.archive(send)
+    with pytest.raises(NotApproved, match="1 customers of file 0001 were removed since it was planned"):
+        upload.upload(loaded.world, "0001")
+    assert one not in loaded.registered
+    assert two in loaded.registered

@@ -14,7 +14,6 @@ from kfr.load import (
     extract,
     lease,
     mirror,
-    reconciliation,
     removal,
     strata,
     upload,
@@ -60,15 +59,6 @@ def sleep_until(load: OneLoad, at: time) -> None:
     load.institution.clock.advance((then - now).total_seconds())
 
 
-def reconcile(load: OneLoad) -> OneLoad:
-    load = load.next("kfr_reconcile")
-    assert load.acquire()
-    extract.extract_relationships(load.world)
-    assert reconciliation.compare(load.world, full=True, seconds=1e6)
-    load.run_through()
-    return load
-
-
 def died_while_it_waited(load: OneLoad) -> tuple[OneLoad, set[int]]:
     """A run whose file is loaded, and nobody has recorded that; in whom no witness and no sample looks."""
     load.plan(first_load=False)
@@ -92,7 +82,7 @@ def test_who_was_looked_up_in_vain_is_not_proven_by_a_file_that_is_still_open(fo
     load.institution.simulator.plant_defect("missing", missing)
     if lost:
         load.world.state.delete("mirror")
-    load = reconcile(load)
+    load = load.reconcile()
     found = comparison.read(load.world)
     assert found is not None
     assert found.missing == 1
@@ -109,7 +99,7 @@ def test_who_is_back_and_was_looked_up_in_vain_the_next_day_is_not_proven_by_the
     load.join(60)
     load, _ = died_while_it_waited(load)
     load.pass_days(1)
-    load = reconcile(load)
+    load = load.reconcile()
     assert set(customers[:6]) <= load.registered.keys()
 
 
@@ -160,7 +150,7 @@ def test_who_has_ended_is_not_forgotten_for_one_look_up_that_was_behind(folder, 
         return -1 if customer == ended else see(world, customer, *more, **named)
 
     monkeypatch.setattr(comparison, "_see", late_once)
-    load = reconcile(load)
+    load = load.reconcile()
     assert removed(load) == [ended]
 
 
