@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import date, timedelta
 
 from kfr.clock import oslo_today
-from kfr.load import mirror
+from kfr.load import mirror, start_pairs
 from kfr.load.journal import Send, StartChange
 from kfr.relationships.packing import DAY_BITS, day_number, ids_of
 from tests.faults.institution import Institution
@@ -54,7 +54,7 @@ def kept_wrongly(institution: Institution, play: Play) -> list[str]:
     entries = [
         e for run in world.journal.runs_with("starts") for e in world.journal.start_changes(run).tolist()
     ]
-    kept = mirror.kept_starts(world).tolist()
+    kept = start_pairs.kept(world).tolist()
     kept += [entry for entry in entries if entry[2] == StartChange.KEPT]
     lost = _in_lost_or_late_files(institution)
     wrong = [row for row, *_ in kept if lost[row >> DAY_BITS] < 2]

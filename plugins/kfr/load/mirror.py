@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kfr.load import refusals
+from kfr.load import refusals, start_pairs
 from kfr.load.evidence import Files
 from kfr.load.journal import Single, StartChange, is_doubtful, is_open, schedule
 from kfr.load.lease import LeaseLost
@@ -26,7 +26,6 @@ from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import (
     DAY_BITS,
-    UNKNOWN_DAY,
     Ints,
     date_of,
     ids_of,
@@ -38,9 +37,6 @@ from kfr.relationships.packing import (
 
 if TYPE_CHECKING:  # only the auditor needs it
     import pyarrow as pa
-
-KEPT_STARTS = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
-UNTAKEN_STARTS = "starts_untaken"  # the same of what was filed once, and was not taken so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +156,9 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()
     void(world, absent)
-    kept = kept_starts(world)
+    kept = start_pairs.kept(world)
     if kept.size and (taken := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
-        world.state.write_array(KEPT_STARTS, kept[~taken])  # the register has the filed start after all
+        world.state.write_array(start_pairs.KEPT, kept[~taken])  # the register has the filed start after all
     proven, possible = corrected(held, present=present, absent=absent)
     coming = NOTHING
     if absent.size:
@@ -217,8 +213,8 @@ def welcome_back(world: World, customers: Ints) -> None:
 
     Nor does it tell which start they have; that one was kept, or not taken, is of an earlier relationship.
     """
-    for name in (KEPT_STARTS, UNTAKEN_STARTS):
-        _forget_pairs(world.state, name, customers)
+    for name in (start_pairs.KEPT, start_pairs.UNTAKEN):
+        start_pairs.forget(world.state, name, customers)
     queue = RemovalQueue.read(world.state)
     returning = without(common(queue.of(*Removal), customers), queue.of(Removal.RETURNED))
     if returning.size:
@@ -271,37 +267,6 @@ def read_or_restart(world: World) -> Mirror:
     return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=NOTHING)
 
 
-def kept_starts(world: World) -> Ints:
-    """Starts that the register did not take: int64 of shape (n, 2), as filed and as kept, packed."""
-    return _pairs(world.state, KEPT_STARTS)
-
-
-def untaken_starts(world: World) -> Ints:
-    """Starts that were filed once, by a run that is over, and not taken: int64 of shape (n, 2), as `kept_starts`."""
-    return _pairs(world.state, UNTAKEN_STARTS)
-
-
-def _pairs(state: Place, name: str) -> Ints:
-    return state.read_array(name) if state.exists(name) else np.empty((0, 2), np.int64)
-
-
-def _add_pairs(state: Place, name: str, pairs: Ints) -> None:
-    """Keep `pairs`, in place of those of the same customers; a start that is known is not forgotten."""
-    before = _pairs(state, name)
-    known = before[starts_of(before[:, 1]) != UNKNOWN_DAY, 0]
-    pairs = pairs[(starts_of(pairs[:, 1]) != UNKNOWN_DAY) | ~np.isin(pairs[:, 0], known)]
-    if len(pairs):
-        left = before[~np.isin(ids_of(before[:, 0]), ids_of(pairs[:, 0]))]
-        state.write_array(name, np.concatenate([left, pairs]))
-
-
-def _forget_pairs(state: Place, name: str, customers: Ints) -> None:
-    """Keep those pairs no longer that are of `customers` (sorted)."""
-    pairs = _pairs(state, name)
-    if (theirs := among(ids_of(pairs[:, 0]), customers)).any():
-        state.write_array(name, pairs[~theirs])
-
-
 def put(population: Ints, rows: Ints) -> Ints:
     """The population with `rows` in it, theirs in place of what it held for the same customers."""
     if rows.size == 0:
@@ -349,12 +314,12 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
             continue
         entries = journal.start_changes(other)
         states = entries[:, 2]
-        _add_pairs(world.state, KEPT_STARTS, entries[states == StartChange.KEPT, :2])
+        start_pairs.add(world.state, start_pairs.KEPT, entries[states == StartChange.KEPT, :2])
         if other not in files_of:  # else they may still be merged, and need to know what was only filed again
-            _add_pairs(world.state, UNTAKEN_STARTS, entries[states == StartChange.UNTAKEN, :2])
+            start_pairs.add(world.state, start_pairs.UNTAKEN, entries[states == StartChange.UNTAKEN, :2])
             known.append(ids_of(entries[np.isin(states, (StartChange.KEPT, StartChange.CORRECTED)), 0]))
             journal.drop_start_changes(other)
-    _forget_pairs(world.state, UNTAKEN_STARTS, union(*known))
+    start_pairs.forget(world.state, start_pairs.UNTAKEN, union(*known))
     gone = queue.gone_before(run, world.day)
     for send in journal.sends() if gone.size else []:
         gone = without(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import comparison, extract, lease, mirror, refusals, strata, watermark
+from kfr.load import comparison, extract, lease, mirror, refusals, start_pairs, strata, watermark
 from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
 from kfr.load.mirror import Mirror
@@ -312,7 +312,7 @@ def _of(population: Ints, customers: Ints) -> Ints:
 
 def _without_kept_starts(world: World, changed: Ints, ours: Ints) -> tuple[Ints, int]:
     """The starts to file again, and how many were filed before without effect: a date is never fixed twice."""
-    kept = mirror.kept_starts(world)
+    kept = start_pairs.kept(world)
     if not kept.size or not changed.size:
         return changed, 0
     known = set(map(tuple, kept.tolist()))

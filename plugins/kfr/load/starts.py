@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from kfr.load import lease, mirror, strata
+from kfr.load import lease, mirror, start_pairs, strata
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
@@ -28,7 +28,7 @@ def verify(world: World, removed: Ints) -> Stratum:
     entries = world.journal.start_changes(world.run.key)
     looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, without=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
-    filed_before = dict(mirror.untaken_starts(world).tolist())
+    filed_before = dict(start_pairs.untaken(world).tolist())
     again = np.isin(entries[:, 0], np.array([*filed_before], np.int64))
     # The start that the first filing found is remembered: since then the mirror knows none.
     entries[again, 1] = [filed_before[row] for row in entries[again, 0].tolist()]

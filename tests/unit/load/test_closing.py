@@ -4,7 +4,7 @@ from datetime import date
 
 import numpy as np
 
-from kfr.load import mirror
+from kfr.load import mirror, start_pairs
 from kfr.load.journal import Outcome, Single, StartChange, Witness
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.relationships.packing import Ints, day_number, ids_of
@@ -70,7 +70,7 @@ def test_a_start_that_the_register_kept_is_remembered_the_last_one_filed_of_each
         journal.put_start_changes(f"run-{number}", np.concatenate(entries))
         mirror.record(began.world)
     first, second = date(2021, 1, 1), date(2022, 1, 1)
-    kept = mirror.kept_starts(began.world)
+    kept = start_pairs.kept(began.world)
     assert kept.dtype == np.int64  # a float could not tell one customer from the next
     assert kept.tolist() == [
         *changed(5, filed=first)[:, :2].tolist(),

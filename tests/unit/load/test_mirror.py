@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfr.load import mirror
+from kfr.load import mirror, start_pairs
 from kfr.load.journal import Single, Witness
 from kfr.load.lease import LeaseLost
 from kfr.load.mirror import Mirror
@@ -143,9 +143,9 @@ def test_who_was_answered_as_removed_and_is_found_is_due_again(began):
 
 def test_a_start_that_was_kept_once_and_is_found_now_is_forgotten_as_kept(began):
     filed, kept = packed([5, 6], START), packed([5, 6], date(2021, 1, 1))
-    began.world.state.write_array(mirror.KEPT_STARTS, np.column_stack([filed, kept]))
+    began.world.state.write_array(start_pairs.KEPT, np.column_stack([filed, kept]))
     mirror.correct(began.world, mirror.read(began.world), present=filed[:1], absent=NOTHING)
-    assert mirror.kept_starts(began.world).tolist() == [[filed[1], kept[1]]]
+    assert start_pairs.kept(began.world).tolist() == [[filed[1], kept[1]]]
 
 
 def test_what_is_voided_is_closed_sends_and_singles_of_those_customers_only(began):

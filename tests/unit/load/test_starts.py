@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kfr.load import lease, mirror, planning, starts, verification
+from kfr.load import lease, mirror, planning, start_pairs, starts, verification
 from kfr.load.journal import StartChange
 from kfr.load.verification import NotEqual
 from kfr.relationships.customers import NOTHING
@@ -79,7 +79,7 @@ def test_a_start_that_the_register_keeps_is_filed_twice_reported_and_neither_rem
         load.pass_days(1)
     assert load.calls("remove_one") == []
     assert len(load.calls("register_file")) == files + 2
-    assert mirror.untaken_starts(load.world).size == 0
+    assert start_pairs.untaken(load.world).size == 0
 
 
 @pytest.mark.parametrize("days", [EARLIER, LATER])
@@ -114,7 +114,7 @@ def test_two_filings_of_one_day_forget_no_start(folder):
         load.run_through()
         load.pass_days(days)
     assert proven_start(load, customer) == before
-    assert mirror.kept_starts(load.world)[:, 1].tolist() == packed([customer], before).tolist()
+    assert start_pairs.kept(load.world)[:, 1].tolist() == packed([customer], before).tolist()
 
 
 def test_a_file_that_may_still_come_though_it_is_archived_lets_no_start_count_as_kept(folder):
@@ -129,7 +129,7 @@ def test_a_file_that_may_still_come_though_it_is_archived_lets_no_start_count_as
     assert [s for s in load.sends if s.run == load.run.key] == []
     load = load.next()
     load.run_through()
-    assert mirror.kept_starts(load.world).size == 0
+    assert start_pairs.kept(load.world).size == 0
     load.pass_days(1)
     for _ in range(2):
         load = load.next()

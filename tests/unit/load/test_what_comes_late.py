@@ -15,6 +15,7 @@ from kfr.load import (
     lease,
     mirror,
     removal,
+    start_pairs,
     strata,
     upload,
     verification,
@@ -236,7 +237,7 @@ def test_of_two_starts_the_one_filed_last_counts_though_the_first_one_s_file_is_
     assert load.registered[moved] == first + timedelta(days=5)
 
 
-@pytest.mark.parametrize("name", [mirror.KEPT_STARTS, mirror.UNTAKEN_STARTS])
+@pytest.mark.parametrize("name", [start_pairs.KEPT, start_pairs.UNTAKEN])
 def test_a_start_that_was_not_taken_is_forgotten_with_the_relationship(folder, name):
     load, customers = begun(folder)
     gone, stays = customers[:2]
