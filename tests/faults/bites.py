@@ -24,6 +24,7 @@ from kfr.load import (
     confirmation,
     extract,
     journal,
+    last_word,
     lease,
     mirror,
     patience,
@@ -97,7 +98,7 @@ def _everyone_singly(world):
     return arrivals.Pass(arrived=len(arrived), registered=done, for_the_file=0)
 
 
-_may_be_due = removal._may_be_due
+_may_be_due = last_word.may_be_due
 
 
 def _vanished_is_ended(said, ours, asked):
@@ -239,7 +240,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "404 on removal is taken as done without intent": lambda: _put((removal, "_remove_one", _missing_is_done)),
     "a back-dated arrival is sent singly": lambda: _put((arrivals, "register_arrivals", _everyone_singly)),
     "vanished is taken as ended": lambda: _put(
-        (removal, "_may_be_due", _vanished_is_ended), (removal, "_due", lambda _, candidates, __: candidates)
+        (last_word, "may_be_due", _vanished_is_ended), (last_word, "due", lambda _, candidates, __: candidates)
     ),
     "the mirror moves before proof": lambda: _put((mirror, "Files", _Trusting)),
     "a miss is drawn anew": lambda: _put((strata, "missing", _drawn_anew)),

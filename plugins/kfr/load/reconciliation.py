@@ -7,7 +7,7 @@ register lists nobody.
 from dataclasses import asdict
 from typing import Any
 
-from kfr.load import comparison, extract, lease, mirror, planning, removal, strata
+from kfr.load import comparison, extract, last_word, lease, mirror, planning, strata
 from kfr.load.mirror import Mirror
 from kfr.load.strata import Stratum
 from kfr.load.world import World
@@ -122,7 +122,7 @@ def _asked(world: World, found: extract.Extract, held: Mirror, about: str, *, lo
 
 
 def _everyone(world: World, found: extract.Extract, held: Mirror, *, lost: bool) -> Ints:
-    asked, _ = removal.asked_for(world)  # of whom perhaps nobody else knows any more
+    asked, _ = last_word.asked_for(world)  # of whom perhaps nobody else knows any more
     known = [found.customers, ids_of(held.proven), ids_of(held.possible), asked]
     return union(*known, mirror.salvage(world) if lost else NOTHING)
 

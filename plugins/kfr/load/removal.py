@@ -6,23 +6,20 @@ still does. No removal leaves while any file may be loading anywhere: the row wo
 DELETE (ONB D-3, step 3).
 """
 
-from dataclasses import asdict, dataclass, field, replace
-from datetime import date, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
-import pyarrow as pa
 
 from kfr.clock import OSLO, oslo_date, oslo_today
-from kfr.load import extract, lease, mirror, planning
+from kfr.load import extract, last_word, lease, mirror, planning
 from kfr.load.ingestion import record_proof
 from kfr.load.journal import Witness, schedule
 from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.register.errors import Fatal, InvalidIdentifier, NotRegistered, OutcomeUnknown, Retriable
-from kfr.relationships.agreements import Folded
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
-from kfr.relationships.identifiers import check
 from kfr.relationships.packing import Ints, day_number, ids_of, text_of
 
 WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
@@ -38,20 +35,6 @@ class SendsOpen(Retriable):
 
 class ProofContradicted(Retriable):
     """The register does not know a customer who was proven to be there: a file is open again."""
-
-
-class ExtractUnfit(Fatal):
-    """The extract authorises no removal: empty or suspiciously small."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What the warehouse says of customers now; sorted identifiers."""
-
-    active: Ints = field(repr=False)
-    ended: Ints = field(repr=False)
-    waiting: Ints = field(repr=False)
-    tainted: Ints = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +65,17 @@ def remove_ended(world: World) -> Removals:
     queue = RemovalQueue.read(world.state)
     # Without those who are gone; with those who wait or came back, should the mirror not have them.
     ours = union(ids_of(held.proven), ids_of(held.possible), queue.of(*WAITING, Removal.RETURNED))
-    asked, invalid = asked_for(world)
-    said = _read_again(world, ours, union(asked, queue.of(*WAITING)))
+    asked, invalid = last_word.asked_for(world)
+    said = last_word.read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
     planned = extract.read(world)
-    may_be_due = _may_be_due(said, ours, asked)
+    may_be_due = last_word.may_be_due(said, ours, asked)
     if planned.days is not None:  # both answers must say it: who has ended since the plan is the next load's
         may_be_due = without(may_be_due, ids_of(planned.active), planned.waiting)
     # None of a file that nothing shows to be loaded; a row of it that comes late would bring them back.
     behind = mirror.take(world.journal.singles_behind(world.now), ids_of(held.proven))
     tomorrow = common(may_be_due, distinct(ids_of(union(world.journal.doubtful(world.now), behind))))
-    due = _due(world, without(may_be_due, tomorrow), asked)
+    due = last_word.due(world, without(may_be_due, tomorrow), asked)
     world.place.write_array(DUE, due)
     world.place.write_array(TOMORROW, tomorrow)
     _enqueue(world, queue, due, tomorrow, asked)
@@ -147,63 +130,7 @@ def is_authorised(world: World) -> bool:
     return world.run.as_of is None or world.run.as_of >= oslo_today(world.clock)
 
 
-def asked_for(world: World) -> tuple[Ints, list[tuple[str, str]]]:
-    """Whom the institution's queue asks to remove, and the answer to those requests that name nobody."""
-    texts = world.warehouse.queued_removals()
-    if not texts:
-        return NOTHING, []
-    ids = check(pa.array(texts, pa.string())).ids
-    return distinct(ids[ids != 0]), [(t, "not_valid") for t, i in zip(texts, ids, strict=True) if i == 0]
-
-
-def _read_again(world: World, ours: Ints, more: Ints) -> Said:
-    """Everyone anew; or the customers of the interval, and `more`, who wait from before or are asked for."""
-    planned = extract.read(world)
-    if planned.days is None:
-        fresh = extract.extract(world, "extract_again")
-        _require_fit(world, fresh, planned)
-        return Said(
-            active=ids_of(fresh.active),
-            ended=ids_of(fresh.ended),
-            waiting=fresh.waiting,
-            tainted=fresh.tainted,
-        )
-    customers, today = common(ours, union(planned.customers, more)), oslo_today(world.clock)
-    found = [
-        _ask(world, part, common(part, ids_of(planned.ended)), today)
-        for part in _parts(customers, extract.QUESTION)
-    ]
-    return Said(
-        active=union(*(ids_of(f.active) for f in found)),
-        ended=union(*(ids_of(f.ended) for f in found)),
-        waiting=union(*(f.waiting for f in found)),
-        tainted=union(planned.tainted, *(f.tainted for f in found)),
-    )
-
-
-def _ask(world: World, customers: Ints, ended: Ints, today: date) -> Folded:
-    """What the warehouse says of `customers` now, of whom `ended` have ended by the extract.
-
-    :raises HalfCustomers: it says nothing of some of those: its two queries do not find the same rows.
-    """
-    found = extract.fold_again(world, customers, today)
-    silent = without(ended, ids_of(found.ended), ids_of(found.active), found.waiting, found.tainted)
-    if silent.size:
-        raise extract.HalfCustomers(
-            f"agreements_of.sql gives no agreement of {len(silent):,} customers who have ended by the extract, so "
-            "nobody is removed. It must find whoever has blanks around the identifier in some row, too. If the "
-            "warehouse was being loaded, the retry will see it settled; if rows were deleted, clear "
-            "extract_relationships with what follows it."
-        )
-    return found
-
-
-def _parts(customers: Ints, size: int) -> list[Ints]:
-    """Customers, `size` at a time; nothing of nobody."""
-    return np.array_split(customers, range(size, len(customers), size)) if customers.size else []
-
-
-def _results(asked: Ints, said: Said, ours: Ints, queue: RemovalQueue) -> list[tuple[str, str]]:
+def _results(asked: Ints, said: last_word.Said, ours: Ints, queue: RemovalQueue) -> list[tuple[str, str]]:
     """What is told to the institution's queue, by customer."""
     results = np.where(among(asked, ours), "waits", "not_ours")
     results[among(asked, said.active) | among(asked, said.waiting)] = "customer"
@@ -240,43 +167,16 @@ def _close_what_shows(world: World) -> None:
             record_proof(world.journal, {send.name: (world.now, 0.0)})
 
 
-def _require_fit(world: World, fresh: extract.Extract, planned: extract.Extract) -> None:
-    before = len(planned.active)
-    floor = (1 - world.run.limits.shrink_share) * before
-    if len(fresh.active) == 0 or len(fresh.active) < floor:
-        raise ExtractUnfit(
-            f"The extract has {len(fresh.active):,} active relationships where the plan's had {before:,}. It "
-            "authorises no removal. Mend the source, then clear. If it is right, clear extract_relationships with "
-            "what follows it: the plan is judged anew."
-        )
-
-
 def _require_few(world: World, due: Ints, ours: int) -> None:
     """Those of the plan were judged with it; what has come since is judged here."""
     limits = world.run.limits
     since = len(without(due, world.place.read_array("removals")))
     if world.run.approval != "never" and since > min(limits.removals, limits.removal_share * ours):
-        raise ExtractUnfit(
+        raise last_word.ExtractUnfit(
             f"{since:,} removals are due that the plan did not have, where {limits.removals:,} or "
             f"{limits.removal_share:.0%} is the limit. They are kept. Look at the source; if it is right, clear "
             "plan_changes with what follows: a person is asked then."
         )
-
-
-def _may_be_due(said: Said, ours: Ints, asked: Ints) -> Ints:
-    """Ours, ended or asked for, without a rejected row."""
-    gone = without(asked, said.active, said.waiting)
-    return without(common(union(said.ended, gone), ours), said.tainted)
-
-
-def _due(world: World, candidates: Ints, asked: Ints) -> Ints:
-    """Those of whom the warehouse, asked again just before, still says that they have ended."""
-    due = [NOTHING]
-    for part in _parts(candidates, extract.QUESTION):
-        now = _ask(world, part, without(part, asked), oslo_today(world.clock))
-        ended = common(union(ids_of(now.ended), common(part, asked)), part)
-        due.append(without(ended, ids_of(now.active), now.waiting, now.tainted))
-    return np.concatenate(due)
 
 
 def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked: Ints) -> None:
@@ -305,7 +205,7 @@ def _remove(
     """Remove one after another; how many answered, and what was answered for those that a person must look at."""
     done, proven = 0, set(common(due, held).tolist())
     unknown: list[NotRegistered] = []
-    for stretch in _parts(due, STRETCH):
+    for stretch in last_word.parts(due, STRETCH):
         lease.check(world)
         before = {customer: queue.entries[customer].day for customer in stretch.tolist()}
         for customer in before:

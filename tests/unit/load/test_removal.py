@@ -8,7 +8,8 @@ import pytest
 from kfr.clock import OSLO
 from kfr.load import extract, lease, planning, removal
 from kfr.load.journal import Outcome, Witness
-from kfr.load.removal import ExtractUnfit, Removals, SendsOpen, remove_ended
+from kfr.load.last_word import ExtractUnfit
+from kfr.load.removal import Removals, SendsOpen, remove_ended
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import day_number, text_of
