@@ -41,6 +41,8 @@ PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
 FUZZER_READY := .fuzz/.atheris-ready
 PEERS := .bench/peers
+# A file of tests stays in one process, and the slow ones (tests/dags, tests/system) are begun first.
+EVERY_PROCESSOR := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
@@ -55,7 +57,7 @@ demo: setup
 	@$(RUN) -m tests.demo $(if $(DEFECT),--defect) $(DEMO_ARGS)
 
 test: setup
-	@$(RUN) -m pytest $(TEST_ARGS)
+	@$(RUN) -m pytest $(or $(TEST_ARGS),$(EVERY_PROCESSOR))
 
 lint: setup
 	@$(RUN) -m ruff check .
