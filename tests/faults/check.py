@@ -65,7 +65,7 @@ def _removals_before_loading(institution: Institution) -> list[str]:
     files = {load.file: load for load in simulator._register._loads}
     for event in simulator.log:
         file = event.file or 0
-        if event.kind == "file_accepted" and (file in loaded or simulator.pending_rows):
+        if event.kind == "file_accepted" and (file in loaded or not files[file].finished):
             loading[file] = loading.get(file, 0) + (2 if event.fault == "file_loaded_twice" else 1)
         elif event.kind == "file_loaded":
             loading[file] -= 1

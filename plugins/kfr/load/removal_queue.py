@@ -115,10 +115,13 @@ class RemovalQueue:
                 del self.entries[customer]
 
     def untold(self, today: int) -> Ints:
-        """Of whom no look-up of `today` (a day number) tells whether they are registered, sorted."""
+        """Of whom no look-up of `today` (a day number) tells whether they are registered, sorted.
+
+        Not even after a look-up that no longer knew them: it may have been behind, from before they were added.
+        """
         entries = self.entries.items()
         since = dict.fromkeys(Removal, today) | {Removal.INTENDED: today - 1}  # see `come_back`
-        found = sorted(c for c, e in entries if e.state is not Removal.GONE and e.day >= since[e.state])
+        found = sorted(c for c, e in entries if e.day >= since[e.state])
         return np.array(found, dtype=np.int64)
 
     def gone_before(self, run: str, today: int) -> Ints:
