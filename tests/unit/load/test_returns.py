@@ -376,3 +376,27 @@ def test_a_call_made_in_vain_proves_nobody_to_a_mirror_that_is_made_anew(sent_si
     load.run_through()
     assert customer in load.registered
     assert customer in load.proven
+
+
+def test_a_look_up_from_before_somebody_was_added_does_not_let_the_next_one_count(folder):
+    """Added, removed and back within seconds: one look-up is behind, the next says yes for the rest of the day."""
+    load = OneLoad(Institution(folder, switches=Switches(removal="ends_today_inclusive", look_up_lag=40.0)))
+    load.join(10)
+    load.first()
+    load.pass_days(1)
+    load = load.next()
+    (customer,) = load.join(days_ago=0)
+    load.plan(first_load=False)
+    load.close_additions()
+    load.end([customer])
+    load.finish()
+    lease.release(load.world)
+    assert states(load) == {customer: Removal.GONE}
+    come_back(load, customer)
+    load.institution.clock.advance(60)
+    for compare_with in ("register", "mirror"):
+        load = load.next(compare_with=compare_with)
+        load.run_through()
+        load.pass_days(1)
+    assert customer in load.registered
+    assert customer in load.proven
