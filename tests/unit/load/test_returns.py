@@ -374,8 +374,7 @@ def test_a_call_made_in_vain_proves_nobody_to_a_mirror_that_is_made_anew(sent_si
     extract.extract_relationships(load.world)
     assert reconciliation.compare(load.world, full=True, seconds=1e6)
     load.run_through()
-    assert customer in load.registered
-    assert customer in load.proven
+    assert customer in load.registered.keys() & set(load.proven)
 
 
 def test_a_look_up_from_before_somebody_was_added_does_not_let_the_next_one_count(folder):
@@ -392,11 +391,10 @@ def test_a_look_up_from_before_somebody_was_added_does_not_let_the_next_one_coun
     load.finish()
     lease.release(load.world)
     assert states(load) == {customer: Removal.GONE}
-    come_back(load, customer)
     load.institution.clock.advance(60)
+    come_back(load, customer)
     for compare_with in ("register", "mirror"):
         load = load.next(compare_with=compare_with)
         load.run_through()
         load.pass_days(1)
-    assert customer in load.registered
-    assert customer in load.proven
+    assert customer in load.registered.keys() & set(load.proven)
