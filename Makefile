@@ -41,9 +41,9 @@ PACKAGES_READY := $(VENV)/.packages-ready
 SETUP_READY := $(VENV)/.setup-ready
 FUZZER_READY := .fuzz/.atheris-ready
 PEERS := .bench/peers
+PEERS_READY := .bench/.peers-ready
 # A file of tests stays in one process, and the slow ones (tests/dags, tests/system) are begun first.
 EVERY_PROCESSOR := --numprocesses auto --dist loadfile --no-loadscope-reorder
-PEERS_READY := .bench/.peers-ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench faults year kills leaks bites mutants fuzz audit ui ui-stop browser walk check-sql lock clean

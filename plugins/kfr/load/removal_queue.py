@@ -119,10 +119,12 @@ class RemovalQueue:
 
         Not even after a look-up that no longer knew them: it may have been behind, from before they were added.
         """
-        entries = self.entries.items()
-        since = dict.fromkeys(Removal, today) | {Removal.INTENDED: today - 1}  # see `come_back`
-        found = sorted(c for c, e in entries if e.day >= since[e.state])
-        return np.array(found, dtype=np.int64)
+        entries, night = (
+            self.entries.items(),
+            today - 1,
+        )  # of a DELETE that may have gone out: see `come_back`
+        found = (c for c, e in entries if e.day >= (night if e.state is Removal.INTENDED else today))
+        return np.array(sorted(found), dtype=np.int64)
 
     def gone_before(self, run: str, today: int) -> Ints:
         """Whose removal is proven and was made by another run than `run`, before `today` (a day number), sorted."""
