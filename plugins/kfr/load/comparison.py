@@ -119,7 +119,7 @@ def take_over(world: World, held: Mirror) -> Mirror:
         proven, possible = mirror.corrected(held, present=present, absent=absent)
         return Mirror(version=held.version, proven=proven, possible=possible)
     lease.check(world)  # looking up takes its time, and another run may have removed customers meanwhile
-    after = mirror.correct(world, held, present=present, absent=absent)
+    after = mirror.correct(world, held, present=present, absent=absent, sent_again=absent[missing])
     world.place.delete(f"{NAME}.json")
     return after
 
@@ -128,7 +128,7 @@ def _found_after_all(world: World, held: Mirror, absent: Ints, desired: Ints) ->
     """The relationships of `absent` that are there, looked up with patience; packed.
 
     Of those of whom no other look-up would come: ours, and no customers any more. Forgotten now, they would stay in
-    the register for good. Who is a customer is sent again, and a miss that was none does no harm.
+    the register for good. Who is a customer is sent again, and stays possible until that is done.
     """
     waiting = RemovalQueue.read(world.state).of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     known = union(held.proven, held.possible)
@@ -149,7 +149,7 @@ def read(world: World) -> Comparison | None:
 
 def settled(world: World, customers: Ints) -> Ints:
     """Without those removed today, or perhaps: the register may answer yes for the rest of the day."""
-    return without(customers, RemovalQueue.read(world.state).untold(world.day))
+    return without(customers, RemovalQueue.read(world.state).untold(world.told))
 
 
 def _see(world: World, customer: int, wanted: int, held: int, *, today: date, starts: bool) -> int:
@@ -166,6 +166,9 @@ def _see(world: World, customer: int, wanted: int, held: int, *, today: date, st
         return known if known >= 0 else customer << DAY_BITS
     # The warehouse has a later start: the old one still holds if anything is found before the new one.
     if UNKNOWN_DAY < before < start and world.finds(customer, _date(before), _date(start - 1)):
+        return held
+    # It has an earlier one: the old one holds if nothing is found before it. An earlier relationship has days, too.
+    if start < before and not world.finds(customer, _date(before - 1), _date(before - 1)):
         return held
     if before == UNKNOWN_DAY and world.finds(customer, _date(start - 1), _date(start - 1)):
         return customer << DAY_BITS  # it began earlier; when, no look-up of a day tells

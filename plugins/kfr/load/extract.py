@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from kfr.clock import oslo_today
-from kfr.load import lease, mirror, refusals, rejects, watermark
+from kfr.load import lease, mirror, refusals, rejects, start_pairs, watermark
 from kfr.load.rejects import Row
 from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
@@ -117,9 +117,10 @@ def interval(world: World) -> tuple[date, date] | None:
 
 
 def _left_open(world: World) -> Ints:
-    """Customers who were sent and not proven, or refused by the register: no day tells that they are due."""
+    """Customers who were sent and not proven, or refused, or whose start is open: no day tells that they are due."""
     refused = distinct(ids_of(refusals.read(world.state)[:, 0]))
-    return union(ids_of(mirror.read(world).possible), refused) if mirror.is_readable(world) else refused
+    possible = ids_of(mirror.read(world).possible) if mirror.is_readable(world) else NOTHING
+    return union(possible, refused, start_pairs.unsettled(world))
 
 
 def extract(

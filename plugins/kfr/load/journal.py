@@ -5,7 +5,7 @@ the entries alone. Nothing here is derived twice: when a send settles, whether i
 out today are all computed from the entries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import IntEnum, StrEnum
@@ -228,6 +228,11 @@ class Journal:
         here = [self.rows(s) if is_doubtful(s, now) else self.missing(s.file) for s in recent]
         return union(*here, *(rows for _, rows in self.archived_doubtful(now)))
 
+    def recent_rows(self, now: float) -> Ints:
+        """Rows of every file of which something may come yet, by whichever copy; of archived ones, too."""
+        here = (self.rows(send) for send in self.sends() if _is_recent(send, now))
+        return union(*here, *(rows for _, rows in self._archived_of_late(now, _is_recent)))
+
     def singles_behind(self, now: float) -> Ints:
         """The single additions, packed, that may wait in the register behind a doubtful file: since its day."""
         sends = [*self.sends(), *(send for send, _ in self.archived_doubtful(now))]
@@ -242,11 +247,14 @@ class Journal:
 
     def archived_doubtful(self, now: float) -> list[tuple[Send, Ints]]:
         """Those sends of which the entry is archived, and their rows, packed and sorted."""
+        return self._archived_of_late(now, is_doubtful)
+
+    def _archived_of_late(self, now: float, that: Callable[[Send, float], bool]) -> list[tuple[Send, Ints]]:
         first = f"{DELIVERED}/{oslo_date(datetime.fromtimestamp(now - DOUBT_SECONDS, UTC)).isoformat()}"
         return [
             (send, np.sort(self._state.read_array(name)))
             for name, send in self._delivered(n for n in self._state.names(DELIVERED) if n >= first)
-            if send and is_doubtful(send, now)
+            if send and that(send, now)
         ]
 
     def missing(self, file: str) -> Ints:

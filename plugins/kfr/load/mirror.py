@@ -26,6 +26,7 @@ from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import (
     DAY_BITS,
+    UNKNOWN_DAY,
     Ints,
     date_of,
     ids_of,
@@ -116,7 +117,7 @@ def record(world: World) -> Mirror:
             continue  # the next plan looks a sample of it up
         if not is_doubtful(send, now):  # `removal` looks for those
             journal.archive(send)  # this run's own stay: a task of it may still be cleared
-    _close_other_runs(world, queue)
+    _close_other_runs(world, after, queue)
     refusals.merge(world.state)
     return after
 
@@ -143,11 +144,16 @@ def _undated(rows: Ints) -> Ints:
     return ids_of(rows) << DAY_BITS
 
 
-def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirror:
+def correct(
+    world: World, held: Mirror, *, present: Ints, absent: Ints, sent_again: Ints = NOTHING
+) -> Mirror:
     """Let the mirror follow look-ups: `present` (packed) is there, `absent` (customers) is not.
 
     What proved an absent customer to be there proves nothing any more: the entry is archived, so that the same
     bytes are sent anew. Who is in a file of which rows may come yet stays possible.
+
+    :param sent_again: of `absent`, who are customers, looked up without patience. The look-up may have been behind,
+        and the plan that sends them need not be carried out: so whoever was sent before stays possible.
     """
     queue = RemovalQueue.read(world.state)
     if asked_again := queue.revive(common(queue.gone(), ids_of(present)).tolist()):
@@ -155,7 +161,7 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()
-    void(world, absent)
+    spoken_for = void(world, absent)
     kept = start_pairs.kept(world)
     if kept.size and (taken := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
         world.state.write_array(start_pairs.KEPT, kept[~taken])  # the register has the filed start after all
@@ -163,10 +169,12 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints) -> Mirro
     coming = NOTHING
     if absent.size:
         coming = union(world.journal.doubtful(world.now), world.journal.singles_behind(world.now))
-    coming = coming[among(ids_of(coming), absent)]
+        coming = coming[among(ids_of(coming), absent)]
+        ours = (rows[among(ids_of(rows), sent_again)] for rows in (held.proven, held.possible, spoken_for))
+        coming = union(coming, *ours)
     once = np.unique(ids_of(coming), return_index=True)[1]  # of one in two files, either start
     after = _move(world, held, proven, put(possible, coming[once]))
-    told = without(queue.of(Removal.RETURNED), queue.untold(world.day))
+    told = without(queue.of(Removal.RETURNED), queue.untold(world.told))
     if (told := common(told, union(ids_of(present), absent))).size:
         queue.forget(told.tolist())  # last: a worker that dies before it lets them be looked up once more
         queue.write()
@@ -184,17 +192,21 @@ def doubt(world: World, rows: Ints) -> None:
     _move(world, held, take(held.proven, ids_of(rows)), put(held.possible, rows))
 
 
-def void(world: World, customers: Ints) -> None:
+def void(world: World, customers: Ints) -> Ints:
     """Let no send or single addition speak for `customers` (sorted) any more: their proof is from before.
 
     The entry of a closed send is archived; one that is open stays, and proves nobody of them.
+
+    :returns: the rows of theirs that spoke for them, packed.
     """
     if not customers.size:
-        return
+        return NOTHING
+    found = []
     journal, now = world.journal, world.now
     for run in journal.runs_with("singles"):  # of others, too: a lost mirror has not recorded them
         singles = journal.singles(run)
         if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
+            found.append(singles[spoken_for, 0])
             journal.put_singles(run, singles[~spoken_for])
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
@@ -203,9 +215,11 @@ def void(world: World, customers: Ints) -> None:
         theirs: Ints = rows[among(ids_of(rows), customers)]
         if not theirs.size:
             continue
+        found.append(theirs)
         journal.put_missing(send.file, union(journal.missing(send.file), theirs))
         if not is_open(send, plans.get(send.name), now):
             journal.archive(send)
+    return union(*found)
 
 
 def welcome_back(world: World, customers: Ints) -> None:
@@ -219,14 +233,14 @@ def welcome_back(world: World, customers: Ints) -> None:
     returning = without(common(queue.of(*Removal), customers), queue.of(Removal.RETURNED))
     if returning.size:
         void(world, returning)
-        queue.come_back(returning.tolist(), world.day)
+        queue.come_back(returning.tolist(), world.day, world.told)
         queue.write()
 
 
 def leave_open(world: World, held: Mirror, customers: Ints) -> Mirror:
     """Let `customers` (sorted) be possible only: they are back, and it is open whether they were removed."""
     queue = RemovalQueue.read(world.state)
-    queue.come_back(customers.tolist(), world.day)
+    queue.come_back(customers.tolist(), world.day, world.told)
     void(world, customers)
     rows = held.proven[among(ids_of(held.proven), customers)]
     after = _move(world, held, take(held.proven, customers), put(held.possible, rows))
@@ -299,7 +313,7 @@ def _pointer(state: Place) -> dict[str, Any]:
     return pointer
 
 
-def _close_other_runs(world: World, queue: RemovalQueue) -> None:
+def _close_other_runs(world: World, held: Mirror, queue: RemovalQueue) -> None:
     """What the mirror holds now need not be kept by the entries of runs that are over."""
     journal, run = world.journal, world.run.key
     for other in journal.runs_with("singles"):
@@ -317,10 +331,12 @@ def _close_other_runs(world: World, queue: RemovalQueue) -> None:
         start_pairs.add(world.state, start_pairs.KEPT, entries[states == StartChange.KEPT, :2])
         if other not in files_of:  # else they may still be merged, and need to know what was only filed again
             start_pairs.add(world.state, start_pairs.UNTAKEN, entries[states == StartChange.UNTAKEN, :2])
+            start_pairs.add(world.state, start_pairs.OPEN, entries[states == StartChange.SENT, :2])
             known.append(ids_of(entries[np.isin(states, (StartChange.KEPT, StartChange.CORRECTED)), 0]))
             journal.drop_start_changes(other)
     start_pairs.forget(world.state, start_pairs.UNTAKEN, union(*known))
-    gone = queue.gone_before(run, world.day)
+    start_pairs.keep_open(world.state, ids_of(held.proven[starts_of(held.proven) == UNKNOWN_DAY]))
+    gone = queue.gone_before(run)
     for send in journal.sends() if gone.size else []:
         gone = without(
             gone, distinct(ids_of(journal.rows(send)))

@@ -154,6 +154,8 @@ def plan(world: World, *, first_load: bool) -> Plan:
     if not world.run.dry_run:
         lease.check(world)
         mirror.welcome_back(world, ids_of(add))
+        if add.size:
+            watermark.go_back(world, desired)
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
@@ -298,11 +300,14 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
 def _doubtful(world: World, held: Mirror, desired: extract.Extract) -> Ints:
     """Customers who were sent, or removed, and not proven: found by a look-up, they need not be sent again.
 
-    If there are many, the others are sent again, and the next loads look them up.
+    If there are many, the others are sent again, and the next loads look them up. First comes whoever was sent with
+    another start: the register may keep it, and as an addition the new one would not be looked up by its days.
     """
     removed = RemovalQueue.read(world.state).of(Removal.REMOVED)  # who is back before it was proven
     open_ = common(union(ids_of(held.possible), removed), ids_of(desired.active))
-    return comparison.settled(world, open_)[:MOST_LOOKED_UP]
+    open_ = comparison.settled(world, open_)
+    as_sent = lookup(held.possible, open_) == lookup(desired.active, open_)
+    return np.sort(open_[np.argsort(as_sent, kind="stable")][:MOST_LOOKED_UP])
 
 
 def _of(population: Ints, customers: Ints) -> Ints:

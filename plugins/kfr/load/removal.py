@@ -186,7 +186,7 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked
     `tomorrow` is kept as well: a load of an interval asks for nobody else of whom nothing has changed since.
     """
     found = union(due, tomorrow)
-    queue.come_back(without(queue.of(Removal.DUE), found).tolist(), world.day)
+    queue.come_back(without(queue.of(Removal.DUE), found).tolist(), world.day, world.told)
     for customer, is_asked in zip(found.tolist(), among(found, asked).tolist(), strict=True):
         entry = queue.entries.setdefault(
             customer, Entry(state=Removal.DUE, run=world.run.key, since=world.now)
@@ -233,10 +233,8 @@ def _remove_one(
     world: World, entry: Entry, customer: int, intended_before: bool, proven: bool
 ) -> NotRegistered | None:
     """Remove a customer; the answer if the register does not know them, and no file is left that could prove it."""
-    entry.known = False
     try:
         _delete(world, customer)
-        entry.known = True
     except InvalidIdentifier:
         # A number that it takes for wrong, it does not hold; but if it was proven to, a person must look.
         if proven:

@@ -18,7 +18,7 @@ class Removal(StrEnum):
     DUE = "due"  # the warehouse says ended; not sent yet
     INTENDED = "intended"  # written before the DELETE; a 404 after it means done
     REMOVED = "removed"  # 204, or 404 after an intention; proof pending
-    GONE = "gone"  # looked up and not found
+    GONE = "gone"  # looked up on a later day, and not found
     HELD = "held"  # a person must look: the register contradicts what was proven
     RETURNED = "returned"  # a customer again, on the very day of the removal
 
@@ -38,8 +38,7 @@ class Entry:
     """One removal. `day` is the Oslo day number on which the DELETE was sent, and answered, at the latest.
 
     It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known. `asked` is
-    whether the institution's own queue asked for it, so that it must be told if the removal did not work. `known` is
-    whether the register knew the customer when it answered: a 404 may be taken for done.
+    whether the institution's own queue asked for it, so that it must be told if the removal did not work.
     """
 
     state: Removal
@@ -47,7 +46,6 @@ class Entry:
     day: int = 0
     since: float = 0.0
     asked: bool = False
-    known: bool = False
 
 
 @dataclass(slots=True)
@@ -96,40 +94,37 @@ class RemovalQueue:
             told += [(text_of(customer), "waits")] if entry.asked else []
         return told
 
-    def come_back(self, customers: Iterable[int], today: int) -> None:
+    def come_back(self, customers: Iterable[int], today: int, told: int) -> None:
         """Customers are to be registered anew.
 
         The register may answer yes for the rest of the day of a removal, or take nobody back on it (not documented),
         so until it is over no look-up tells whether they will be there: that outlives the plan that would send them.
-        `today` is a day number.
+        `today` and `told` are day numbers: the latter of the earliest day of which a look-up of now may speak.
         """
         for customer in map(int, customers):
             entry = self.entries[customer]
-            if entry.state in (Removal.INTENDED, Removal.HELD) and (not entry.day or entry.day >= today - 1):
-                entry.day = (
-                    today  # a DELETE is tried for minutes: it may have been carried out after midnight
-                )
-            if entry.day >= today:
+            if entry.state in (Removal.INTENDED, Removal.HELD) and (not entry.day or entry.day >= told - 1):
+                # A DELETE is tried for minutes: it may have been carried out after midnight.
+                entry.day = today
+            if entry.day >= told:
                 entry.state = Removal.RETURNED
             else:
                 del self.entries[customer]
 
-    def untold(self, today: int) -> Ints:
-        """Of whom no look-up of `today` (a day number) tells whether they are registered, sorted.
+    def untold(self, told: int) -> Ints:
+        """Of whom no look-up tells whether they are registered, that may speak of the day `told` (a number); sorted.
 
         Not even after a look-up that no longer knew them: it may have been behind, from before they were added.
         """
-        entries, night = (
-            self.entries.items(),
-            today - 1,
-        )  # of a DELETE that may have gone out: see `come_back`
-        found = (c for c, e in entries if e.day >= (night if e.state is Removal.INTENDED else today))
+        night = told - 1  # of a DELETE that may have gone out: see `come_back`
+        entries = self.entries.items()
+        found = (c for c, e in entries if e.day >= (night if e.state is Removal.INTENDED else told))
         return np.array(sorted(found), dtype=np.int64)
 
-    def gone_before(self, run: str, today: int) -> Ints:
-        """Whose removal is proven and was made by another run than `run`, before `today` (a day number), sorted."""
+    def gone_before(self, run: str) -> Ints:
+        """Whose removal is proven and was made by another run than `run`, sorted."""
         entries = self.entries.items()
-        found = sorted(c for c, e in entries if e.state is Removal.GONE and e.run != run and e.day < today)
+        found = sorted(c for c, e in entries if e.state is Removal.GONE and e.run != run)
         return np.array(found, dtype=np.int64)
 
     def forget(self, customers: Iterable[int]) -> None:

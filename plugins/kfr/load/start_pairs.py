@@ -1,18 +1,21 @@
 """Starts that the register did not take: pairs of the start that was filed, and the one that it has.
 
-`starts_kept` has those that it keeps, filed twice and not taken; `starts_untaken` those filed once, so far. In the
-state folder, int64 of shape (n, 2), packed relationships.
+`starts_kept` has those that it keeps, filed twice and not taken; `starts_untaken` those filed once, so far;
+`starts_open` those of which nothing is known: nobody has looked, or no look-up could tell. In the state folder, int64
+of shape (n, 2), packed relationships.
 """
 
 import numpy as np
 
+from kfr.load.journal import StartChange
 from kfr.load.staging import Place
 from kfr.load.world import World
-from kfr.relationships.customers import among
+from kfr.relationships.customers import among, union
 from kfr.relationships.packing import UNKNOWN_DAY, Ints, ids_of, starts_of
 
 KEPT = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 UNTAKEN = "starts_untaken"  # the same of what was filed once, and was not taken so far
+OPEN = "starts_open"  # the same of what was filed, and not settled by the run that did
 
 
 def kept(world: World) -> Ints:
@@ -23,6 +26,14 @@ def kept(world: World) -> Ints:
 def untaken(world: World) -> Ints:
     """Starts that were filed once, by a run that is over, and not taken: int64 of shape (n, 2), as `kept`."""
     return _pairs(world.state, UNTAKEN)
+
+
+def unsettled(world: World) -> Ints:
+    """Customers of whom a start was filed again and is not known to be taken or kept, sorted."""
+    entries = [world.journal.start_changes(run) for run in world.journal.runs_with("starts")]
+    filed = [e[np.isin(e[:, 2], (StartChange.SENT, StartChange.UNTAKEN)), 0] for e in entries]
+    filed += [_pairs(world.state, name)[:, 0] for name in (UNTAKEN, OPEN)]
+    return union(*map(ids_of, filed))
 
 
 def add(state: Place, name: str, pairs: Ints) -> None:
@@ -40,6 +51,12 @@ def forget(state: Place, name: str, customers: Ints) -> None:
     pairs = _pairs(state, name)
     if (theirs := among(ids_of(pairs[:, 0]), customers)).any():
         state.write_array(name, pairs[~theirs])
+
+
+def keep_open(state: Place, customers: Ints) -> None:
+    """Keep what is open of `customers` (sorted) only: of the others the start is known by now."""
+    theirs = ids_of(_pairs(state, OPEN)[:, 0])
+    forget(state, OPEN, np.sort(theirs[~among(theirs, customers)]))
 
 
 def _pairs(state: Place, name: str) -> Ints:

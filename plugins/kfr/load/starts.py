@@ -60,14 +60,22 @@ def verify(world: World, removed: Ints) -> Stratum:
 
 
 def _other_starts_coming(world: World, filed: Ints) -> Flags:
-    """Of which rows another start may come yet, by a file that nothing shows to be loaded: no look-up settles it."""
-    coming = world.journal.doubtful(world.now)
-    others = coming[~among(coming, np.sort(filed))]
+    """Of which rows another start left of late: no look-up settles them.
+
+    It may come yet, by a file that is late or by a second copy; and a look-up may be behind, from before it was there.
+    """
+    if not filed.size:
+        return among(filed, NOTHING)
+    recent = world.journal.recent_rows(world.now)
+    others = recent[~among(recent, np.sort(filed))]
     return among(ids_of(filed), distinct(ids_of(others)))
 
 
 def _is_taken(world: World, row: int, before: int) -> bool:
-    """Whether the new start holds: by days that the old one does not reach, or no longer reaches."""
+    """Whether the new start holds: by days that the old one does not reach, or no longer reaches.
+
+    Where it is the earlier one it must hold up to the old one: an earlier relationship, ended since, has days too.
+    """
     if not strata.is_present(world, row):
         return False
     start, old = _day(row), _day(before)
@@ -76,10 +84,11 @@ def _is_taken(world: World, row: int, before: int) -> bool:
     day_before = start - timedelta(days=1)
     if old is not None and old < start:
         return not strata.is_found(world, row, old, day_before) and strata.is_found(world, row, start, start)
-    # A relationship that was filed without a date began on the day it was loaded, before or after this start.
-    return strata.is_found(world, row, start, start) and (
-        old is not None or not strata.is_found(world, row, day_before, day_before)
-    )
+    if not strata.is_found(world, row, start, start):
+        return False
+    if old is None:  # filed without a date it began on the day on which it was loaded, before or after this start
+        return not strata.is_found(world, row, day_before, day_before)
+    return old == start or strata.is_found(world, row, old - timedelta(days=1), old - timedelta(days=1))
 
 
 def _day(row: int) -> date | None:

@@ -12,12 +12,12 @@ from kfr.load import lease, mirror
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
-from kfr.load.world import World
+from kfr.load.world import LOOK_UPS_LAG_SECONDS, World
 from kfr.relationships.customers import NOTHING, among, distinct, union
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
-MISS_PATIENCE_SECONDS = 600  # how long a miss is looked up again: look-ups may lag (not documented)
+MISS_PATIENCE_SECONDS = LOOK_UPS_LAG_SECONDS  # how long a miss is looked up again
 MISS_PAUSE_SECONDS = 15
 
 
@@ -31,7 +31,7 @@ class Stratum:
     misses: int  # of the sample, after the last look
     repaired: int = 0  # found missing by a full count and sent again
     start_not_corrected: int = 0  # registered, with another start than was filed
-    pending: int = 0  # removals that the register may still answer for today
+    pending: int = 0  # removals of today, besides `rows`: looked up on a later day
 
     @property
     def wrong_at_most(self) -> int:
@@ -94,7 +94,7 @@ def check_unverified(world: World) -> None:
         changed = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         missing_by_now = ids_of(journal.missing(file))
         queue = RemovalQueue.read(world.state)
-        gone = union(queue.gone(), queue.untold(world.day))
+        gone = union(queue.gone(), queue.untold(world.told))
         known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
         looked_up = sample(world, rows, send.label, without=known).tolist()

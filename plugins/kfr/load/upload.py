@@ -258,7 +258,7 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> bool:
     """Send a piece, unless it turns out to be there; False if the register refuses it as a whole."""
     journal = world.journal
     earlier = journal.of_file(piece.fingerprint)
-    untold = RemovalQueue.read(world.state).untold(world.day)  # they witness nothing today
+    untold = RemovalQueue.read(world.state).untold(world.told)  # they witness nothing today
     asked = candidates(piece.rows, mirror.put(held, untold << DAY_BITS), piece.fingerprint)
     asked += [witness for send in earlier for witness in send.witnesses]
     witnesses = absent(world, list(dict.fromkeys(asked)), held)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from kfr.clock import oslo_today
 from kfr.load import arrivals, lease, mirror, planning, removal, starts, strata, upload
 from kfr.load.ingestion import LookUpsUnreliable, await_loading, finds_known
 from kfr.load.journal import Single
@@ -20,8 +19,8 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.register.errors import Fatal
-from kfr.relationships.customers import NOTHING, union
-from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of
+from kfr.relationships.customers import NOTHING, union, without
+from kfr.relationships.packing import DAY_BITS, Ints, ids_of
 
 COUNTED_AT_ONCE = 1000  # look-ups between two checkpoints of a full count
 
@@ -58,7 +57,7 @@ def verify(world: World) -> Proof:
         )
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     queue = RemovalQueue.read(world.state)
-    removed = union(queue.gone(), queue.untold(world.day))  # of these no look-up tells today
+    removed = union(queue.gone(), queue.untold(world.told))  # of these no look-up tells today
     shown = [_file(world, label, removed) for label in labels]
     shown += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
     lease.check(world)
@@ -153,31 +152,26 @@ def _singles(world: World, removed: Ints) -> Stratum:
 
 
 def _removals(world: World) -> Stratum:
-    """Removed today: the register may answer yes for the rest of the day. Removed before: it must not."""
-    queue, today = RemovalQueue.read(world.state), oslo_today(world.clock)
-    rows = queue.of(Removal.REMOVED)
+    """Removed on an earlier day: they must not be there any more.
+
+    Of who was removed today nothing is looked up. The register may answer yes for the rest of the day; and whom it
+    does not know may come to it once more, by a copy of a file that is late, or may not have when the answer was made.
+    """
+    queue = RemovalQueue.read(world.state)
+    removed = queue.of(Removal.REMOVED)
+    rows = without(removed, queue.untold(world.told))
     if rows.size and not finds_known(world, mirror.take(mirror.read(world).proven, rows)):
         raise LookUpsUnreliable(
             "The register finds nobody, not even who is proven to be there: nothing is proven."
         )
     looked_up = strata.sample(world, rows, "removals")
-    earlier = [c for c in looked_up.tolist() if queue.entries[c].day < day_number(today)]
+    asked = (looked_up << DAY_BITS).tolist()
     there = {
         row >> DAY_BITS
-        for row in strata.patiently(
-            world, [c << DAY_BITS for c in earlier], lambda row: strata.is_present(world, row)
-        )
+        for row in strata.patiently(world, asked, lambda row: strata.is_present(world, row))
     }
-    pending = 0
-    for customer in looked_up.tolist():
-        entry = queue.entries[customer]
-        if customer in there:
-            continue
-        told = entry.day < day_number(today)  # else whom it did not know may still come to it
-        if told or (entry.known and not strata.is_present(world, customer << DAY_BITS)):
-            entry.state = Removal.GONE
-        else:
-            pending += 1
+    for customer in set(looked_up.tolist()) - there:
+        queue.entries[customer].state = Removal.GONE
     lease.check(world)  # looking up takes its time: another run may have written its own queue meanwhile
     if asked_again := queue.revive(there):
         world.warehouse.record_removals(asked_again)
@@ -186,7 +180,11 @@ def _removals(world: World) -> Stratum:
         back = np.sort(np.array([c << DAY_BITS for c in there], np.int64))
         mirror.correct(world, mirror.read(world), present=back, absent=NOTHING)
     return Stratum(
-        name="removals", rows=len(rows), sampled=len(looked_up), misses=len(there), pending=pending
+        name="removals",
+        rows=len(rows),
+        sampled=len(looked_up),
+        misses=len(there),
+        pending=len(removed) - len(rows),
     )
 
 

@@ -1,6 +1,7 @@
 """The last day on which the register was proven to equal the warehouse, for everyone.
 
-A load of an interval begins some days before it; it only grows, and a backfill does not move it.
+A load of an interval begins some days before it, and a backfill does not move it. It grows, but for one case: a load
+as of a past day that adds somebody takes it back to that day.
 """
 
 from datetime import date
@@ -26,8 +27,15 @@ def read_from(state: "Place") -> date | None:
     return date.fromisoformat(state.read_json(NAME)["as_of"]) if state.exists(NAME) else None
 
 
+def go_back(world: "World", found: "Extract") -> None:
+    """A load as of a past day may bring back who has ended since: the next one of an interval must read them again."""
+    before = read(world)
+    if before is not None and found.as_of < before:
+        world.state.write_json(NAME, {"as_of": found.as_of.isoformat(), "run": world.run.key})
+
+
 def follow(world: "World", found: "Extract") -> None:
-    """Move it to the day of a proven load, never back.
+    """Move it on to the day of a proven load.
 
     What a load of some given days proves says nothing of the days between; one from the watermark on does. One as
     of a past day removes nobody, so who has ended is the next load's.

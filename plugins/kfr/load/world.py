@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
-from kfr.clock import Clock, oslo_today
+from kfr.clock import Clock, oslo_date, oslo_today
 from kfr.load.journal import Journal
 from kfr.load.patience import persist
 from kfr.load.retention import Retention
@@ -29,6 +29,7 @@ LOADS = (
     "kfr_periodic_load",
     "kfr_reconcile",
 )  # before the institution's name in a Dag id
+LOOK_UPS_LAG_SECONDS = 600  # how far an answer may be behind what the register has (not documented)
 LOADING_GRACE_SECONDS = 3600  # how long after a file should have settled its witnesses are still awaited
 
 
@@ -121,6 +122,11 @@ class World:
     def day(self) -> int:
         """The number of the Oslo day, as packed relationships have it."""
         return day_number(oslo_today(self.clock))
+
+    @property
+    def told(self) -> int:
+        """The number of the earliest Oslo day of which a look-up may speak: an answer may be minutes old."""
+        return day_number(oslo_date(self.clock.now() - timedelta(seconds=LOOK_UPS_LAG_SECONDS)))
 
     @property
     def now(self) -> float:

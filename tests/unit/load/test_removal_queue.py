@@ -42,7 +42,7 @@ def test_nobody_is_a_set_of_whole_numbers_so_that_who_is_joined_with_nobody_stay
     queue: RemovalQueue,
 ):
     relationship = (1 << 53) + 1  # the first whole number that a float takes for another
-    for nobody in (queue.of(*Removal), queue.gone(), queue.gone_before("one-run", 1)):
+    for nobody in (queue.of(*Removal), queue.gone(), queue.gone_before("one-run")):
         assert np.concatenate([nobody, [relationship]]).tolist() == [relationship]
 
 
@@ -78,7 +78,19 @@ def test_that_somebody_came_back_is_kept_while_the_day_of_the_removal_lasts(bega
     queue = RemovalQueue.read(began.world.state)
     day = 0 if days_ago is None else today - days_ago
     queue.entries = {5: Entry(state=state, run="one", day=day)}
-    queue.come_back([5], today)
+    queue.come_back([5], today, today)
     assert {c: e.state for c, e in queue.entries.items()} == ({5: Removal.RETURNED} if is_kept else {})
     assert queue.untold(today).tolist() == ([5] if is_kept else [])
     assert queue.untold(today + 1).tolist() == []
+
+
+@pytest.mark.parametrize(("state", "day"), [(Removal.REMOVED, -1), (Removal.INTENDED, 0)])
+def test_just_after_midnight_a_look_up_may_speak_of_the_day_before(began, state, day):
+    today = day_number(began.today)
+    queue = RemovalQueue.read(began.world.state)
+    queue.entries = {5: Entry(state=state, run="one", day=today - 1)}
+    queue.come_back([5], today, today - 1)
+    assert queue.entries[5].state is Removal.RETURNED
+    assert queue.entries[5].day == today + day  # of an intention the DELETE may have come after midnight
+    assert queue.untold(today - 1).tolist() == [5]
+    assert queue.untold(today).tolist() == ([] if day else [5])

@@ -319,17 +319,17 @@ def test_a_removal_whose_proof_is_open_is_looked_up_when_the_customer_is_back(re
     assert customer not in load.registered
 
 
-def test_that_somebody_is_gone_is_kept_until_the_day_is_over(removing):
+def test_that_somebody_is_gone_is_known_when_the_day_is_over_and_kept_until_another_run(removing):
     load, customer = removing
     load.institution.simulator.switches = Switches(removal="ends_yesterday")
     removal.remove_ended(load.world)
     verify(load.world)
-    assert states(load) == {customer: Removal.GONE}
-    load = load.next()
-    mirror.record(load.world)
-    assert states(load) == {customer: Removal.GONE}
+    assert states(load) == {customer: Removal.REMOVED}
     load.pass_days(1)
+    verify(load.world)
     mirror.record(load.world)
+    assert states(load) == {customer: Removal.GONE}
+    mirror.record(load.next().world)
     assert states(load) == {}
 
 
@@ -387,7 +387,7 @@ def test_a_look_up_from_before_somebody_was_added_does_not_let_the_next_one_coun
     load.end([customer])
     load.finish()
     lease.release(load.world)
-    assert states(load) == {customer: Removal.GONE}
+    assert states(load) == {customer: Removal.REMOVED}
     load.institution.clock.advance(60)
     come_back(load, customer)
     for compare_with in ("register", "mirror"):

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kfr.load import lease, mirror, planning, start_pairs, starts, verification
+from kfr.load import lease, mirror, planning, start_pairs, starts, upload, verification, watermark
 from kfr.load.journal import StartChange
 from kfr.load.verification import NotEqual
 from kfr.relationships.customers import NOTHING
-from kfr.relationships.packing import date_of, ids_of, starts_of
+from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import OneLoad, packed
@@ -289,3 +289,74 @@ def test_of_two_starts_of_one_day_none_is_known_until_the_next_whatever_the_runs
     load = load.next()
     load.run_through()
     assert load.registered[customer] == start == proven_start(load, customer)
+
+
+@pytest.mark.parametrize(("second_file", "kind"), [("keeps_start", None), ("changes_start", FaultKind.FILE_DROPPED)])
+def test_days_of_an_earlier_relationship_do_not_show_that_a_start_was_taken(folder, second_file, kind):
+    """A customer who had left and is back by a new agreement: the warehouse says that they have never left."""
+    switches = Switches(removal="ends_yesterday", re_registration="new_start", second_file=second_file)
+    load = OneLoad(Institution(folder, switches=switches))
+    customer, *_ = loaded(load)
+    load.end([customer])
+    load = load.next()
+    load.run_through()
+    load.pass_days(30)
+    agreements = load.institution.warehouse.agreements_held
+    agreements.append(Agreement(text_of(customer), load.today - timedelta(days=1)))
+    load = load.next()
+    load.run_through()
+    (first, _) = (a for a in agreements if int(a.customer) == customer)
+    first.ended = None
+    load.pass_days(1)
+    load = load.next()
+    if kind:
+        load.fault(kind)
+    load.run_through()
+    assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 1)
+    assert proven_start(load, customer) is None
+    load.pass_days(1)
+    load = load.next()
+    load.run_through()
+    taken = second_file == "changes_start"
+    assert load.registered[customer] == proven_start(load, customer)
+    assert (load.registered[customer] == first.started) == taken
+    load.pass_days(1)
+    load = load.reconcile()
+    assert load.registered[customer] == proven_start(load, customer)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_load_of_an_interval_comes_back_to_a_start_that_a_backfill_has_left_open(folder, dies):
+    """The change is weeks old: no day tells that the customer is due."""
+    load = takes_starts(folder, "changes_start")
+    customer, *_ = loaded(load)
+    start = correct_start(load, customer, -50)
+    (agreement,) = [a for a in load.institution.warehouse.agreements_held if int(a.customer) == customer]
+    agreement.recorded = load.today
+    load.pass_days(40)
+    load.world.state.write_json(watermark.NAME, {"as_of": load.today.isoformat(), "run": "a daily load"})
+    days = (load.today - timedelta(days=45), load.today - timedelta(days=30))
+    load = load.next(scope="interval", compare_with="register", interval=days)
+    load.fault(FaultKind.FILE_DROPPED)
+    if dies:
+        load.plan(first_load=False)
+        upload.upload(load.world, "0001")
+        lease.release(load.world)
+    else:
+        load.run_through()
+    for _ in range(3):
+        load.pass_days(1)
+        load = load.next(scope="interval", compare_with="mirror", interval=None)
+        load.run_through()
+    assert load.registered[customer] == start == proven_start(load, customer)
+    assert start_pairs.unsettled(load.world).size == 0
+
+
+def test_a_start_that_nobody_looked_at_stays_open_until_it_is_known(folder):
+    load = takes_starts(folder, "changes_start")
+    known, *_ = loaded(load)
+    rows = packed([known], date(2020, 1, 1))
+    start_pairs.add(load.world.state, start_pairs.OPEN, np.column_stack([rows, rows]))
+    assert start_pairs.unsettled(load.world).tolist() == [known]
+    mirror.record(load.next().world)
+    assert start_pairs.unsettled(load.world).size == 0

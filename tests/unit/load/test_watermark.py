@@ -52,3 +52,34 @@ def test_a_backfill_does_not_move_it_and_an_interval_that_begins_at_it_does(join
     assert watermark.read(joined.world) == proven
     follow(joined.with_run(scope="interval", interval=None))
     assert watermark.read(joined.world) == joined.today
+
+
+def test_a_load_as_of_a_past_day_that_adds_somebody_takes_it_back_for_who_has_ended_since_is_back(joined):
+    joined.first()
+    follow(joined)
+    joined.pass_days(1)
+    (customer, *_) = joined.proven
+    joined.end([customer])
+    for agreement in joined.institution.warehouse.agreements_held:
+        agreement.recorded = joined.today if int(agreement.customer) == customer else None
+    load = joined.next()
+    load.run_through()
+    load.pass_days(20)
+    follow(load)
+    past = load.today - timedelta(days=21)
+    load = load.next(as_of=past)
+    load.run_through()
+    assert customer in load.registered
+    assert watermark.read(load.world) == past
+    load.pass_days(1)
+    load = load.next(scope="interval", as_of=None)
+    load.run_through()
+    assert customer not in load.registered
+
+
+def test_a_load_as_of_a_past_day_that_adds_nobody_leaves_it(joined):
+    joined.first()
+    follow(joined)
+    today = joined.today
+    joined.next(as_of=today - timedelta(days=2)).run_through()
+    assert watermark.read(joined.world) == today

@@ -279,7 +279,7 @@ def test_whom_the_register_did_not_know_is_gone_only_by_a_look_up_of_a_later_day
     load.close_additions()
     load.finish()
     lease.release(load.world)
-    assert states(load) == {ended: Removal.GONE, unknown: Removal.REMOVED}
+    assert states(load) == {ended: Removal.REMOVED, unknown: Removal.REMOVED}
     load.pass_days(1)
     load = load.next()
     load.run_through()
