@@ -30,9 +30,12 @@ from kfr.load import (
     patience,
     planning,
     removal,
+    report,
+    staging,
     starts,
     strata,
     upload,
+    volume,
 )
 from kfr.load.evidence import Files
 from kfr.load.journal import StartChange, Witness
@@ -200,6 +203,18 @@ def _as_of_today(world, name="extract"):
     return found if found.as_of == today else extract.extract(world, name, days=found.days)
 
 
+def _none_moved(world, changed, ours):
+    return NOTHING, len(changed)
+
+
+_write_array = staging.Place.write_array
+
+
+def _in_clear_as_well(self, name, array):
+    _write_array(self, name, array)
+    (self._folder / "as-it-is").write_bytes(array.tobytes())
+
+
 class _Halves:
     """numpy, but for a row that is lost where a file is halved."""
 
@@ -264,6 +279,12 @@ BUGS: dict[str, Callable[[], Any]] = {
     ),
     "a start whose file was lost counts as kept": lambda: _put((starts, "StartChange", _KeptAtOnce)),
     "a look-up counts on the day of a removal": lambda: _put((RemovalQueue, "untold", lambda *_: NOTHING)),
+    "nobody reads the queue of removals": lambda: _put((last_word, "asked_for", lambda _: (NOTHING, []))),
+    "a start that moved is not filed": lambda: _put((planning, "_without_kept_starts", _none_moved)),
+    "who goes singly goes by file, too": lambda: _put((arrivals, "_unanswered", lambda _, planned: planned)),
+    "D-4 says more than is there": lambda: _put((report, "spaced", lambda figure: f"{figure + 1}")),
+    "no notice before many rows leave": lambda: _put((volume, "deliver", lambda *_, **__: "")),
+    "a row of identifiers lies in clear": lambda: _put((staging.Place, "write_array", _in_clear_as_well)),
 }  # fmt: skip
 
 
@@ -326,6 +347,8 @@ WORSE_REGISTER: dict[str, Callable[[], Any]] = {
     "404 on removal is taken as done without intent": lambda: _put((draws, "plan_faults", _denied_once)),
     "a back-dated arrival is sent singly": lambda: _put((draws, "plan_faults", _back_dated)),
     "a file of a run that died is not verified": lambda: _put((draws, "plan_faults", _partly_loaded)),
+    "a miss is drawn anew": lambda: _put((draws, "plan_faults", _partly_loaded)),
+    "a miss is not looked at": lambda: _put((draws, "plan_faults", _partly_loaded)),
     "a plan that was overtaken is carried out": lambda: _put((draws, "plan_faults", _overtaken)),
     "a gateway's no is taken for the rows'": lambda: _put((draws, "plan_faults", _gateway_says_no)),
     "a start whose file was lost counts as kept": lambda: _put((draws, "plan_faults", _starts_lost)),

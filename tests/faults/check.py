@@ -9,6 +9,9 @@ from tests.faults.institution import Institution
 from tests.faults.play import Play
 from tests.simulator.loading import Load
 
+LAG_SECONDS = 600  # how far a look-up may be behind
+SEALED = b"KFR1"
+D4_FIGURES = re.compile(r"(?:lastet inn|ved oppslag): (\d+)")
 LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f-])\d{11}(?![0-9A-Fa-f-])|(?<![0-9A-Fa-f-])\d{9}(?![0-9A-Fa-f-])")
 
 
@@ -20,6 +23,7 @@ def broken_promises(institution: Institution, play: Play, *, settle: bool = True
     return [
         *fates.broken(institution, play),
         *_removals_before_loading(institution),
+        *(f"3: a removal of {whom}" for whom in institution.removed_wrongly[:3]),
         *_other_writers(institution),
         *_mails(institution, play),
         *_identifiers_outside(institution, play),
@@ -80,17 +84,24 @@ def _removals_before_loading(institution: Institution) -> list[str]:
 
 def _may_harm(institution: Institution, load: Load, customer_id: int | None) -> bool:
     ids = load.batch.ids.tolist()
-    return customer_id in ids or any(_can_witness(institution, one, load.available - 1e-6) for one in ids)
+    if customer_id in ids:
+        return True
+    # Of which a person has said that it will not load, none is waited for.
+    closed = load.file in institution.closed_in_haste
+    return not closed and any(_can_witness(institution, one, load.available - 1e-6) for one in ids)
 
 
 def _can_witness(institution: Institution, customer: int, before: float) -> bool:
-    """Who is not in the register and was not removed on that day: by the log, for it may keep nothing of a removal."""
+    """Who is not in the register and was not removed of late: by the log, for it may keep nothing of a removal.
+
+    Not on that day; nor on the one before, if that has just ended, or if it is not known whether they were.
+    """
     simulator, register = institution.simulator, institution.simulator._register
     periods = register.periods(customer, before)
     if periods and periods[-1].last is None:
         return False
     removals = [e for e in simulator.log if e.kind == "remove_one" and e.customer_id == customer]
-    return all(oslo_date(e.at).toordinal() != register.today(before) for e in removals)
+    return all(oslo_date(e.at).toordinal() < register.today(before - LAG_SECONDS) - 1 for e in removals)
 
 
 def _other_writers(institution: Institution) -> list[str]:
@@ -102,7 +113,11 @@ def _other_writers(institution: Institution) -> list[str]:
 
 def _mails(institution: Institution, play: Play) -> list[str]:
     d4 = [m for m in institution.simulator.mails if m.subject.startswith("D-4")]
-    problems = []
+    problems = [
+        f"7: D-4 says {', '.join(said)}, and it is {loaded} and {looked_up}"
+        for mail, (loaded, looked_up) in zip(d4, institution.facts_of_d4, strict=True)
+        if not _is_true(said := D4_FIGURES.findall(mail.text), loaded, looked_up)
+    ]
     if len({m.message_id for m in d4}) > 1 or len(d4) > 2:
         problems.append(f"7: D-4 was sent {len(d4)} times")
     if play.kind != "first":
@@ -114,18 +129,23 @@ def _mails(institution: Institution, play: Play) -> list[str]:
     return problems
 
 
+def _is_true(said: list[str], loaded: int, looked_up: int) -> bool:
+    """Whether D-4 claims no more than it may: as many as are registered, as many looked up as have been."""
+    return len(said) == 2 and int(said[0]) <= loaded and int(said[1]) <= looked_up
+
+
 def _identifiers_outside(institution: Institution, play: Play) -> list[str]:
-    """Promise 8: in what was said, in errors and mails, and in clear at rest."""
+    """Promise 8: in what was said, in errors and mails, in the name of a file, and in clear at rest."""
     customers = {a.customer.strip() for a in institution.warehouse.agreements_held}
-    texts = [*institution.said, *play.errors, *(f"{m.subject} {m.text}" for m in institution.simulator.mails)]
-    said = customers & set(LONG_NUMBER.findall("\n".join(texts)))
-    problems = ["8: an identifier was said"] if said else []
-    some = [c.encode() for c in sorted(customers) if len(c) == 11][:20]
+    names, problems = [], []
     for path in institution.folder.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            problems += [f"8: an identifier in clear in {path.name}" for c in some if c in content]
-        problems += [f"8: an identifier in a file name {path.name}" for c in some if c.decode() in path.name]
+        names.append(path.name)
+        if path.is_file() and not path.read_bytes().startswith(SEALED):
+            problems.append(f"8: {path.name} lies there in clear")
+    texts = [*institution.said, *play.errors, *(f"{m.subject} {m.text}" for m in institution.simulator.mails)]
+    for where, found in (("was said", texts), ("in the name of a file", names)):
+        if customers & set(LONG_NUMBER.findall("\n".join(found))):
+            problems.append(f"8: an identifier {where}")
     return problems[:3]
 
 

@@ -1,14 +1,17 @@
 """Who may differ after a green load, and why: what no load can know yet. By rules told a second time, see `year`."""
 
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from kfr.clock import oslo_today
+from kfr.clock import oslo_date, oslo_today
 from kfr.load import mirror, start_pairs
 from kfr.load.journal import Send, StartChange
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, date_of, day_number, ids_of
+from tests.faults.check import LAG_SECONDS
 from tests.faults.institution import Institution
 from tests.faults.play import Play
+from tests.simulator.identifiers import text_of
+from tests.simulator.register import Period
 
 
 def open_starts(institution: Institution, play: Play) -> set[int]:
@@ -29,7 +32,7 @@ def returned(institution: Institution, play: Play) -> set[int]:
     began on that day and ended after midnight.
     """
     simulator, state = institution.simulator, institution.state
-    began = day_number(_day_of(institution, play))
+    began = day_number(_first_day_of(institution, play))
     queue = state.read_json("removals") if state.exists("removals") else {}
     returned = {
         int(c) for c, entry in queue.items() if entry["state"] == "returned" and entry["day"] >= began
@@ -46,11 +49,8 @@ def kept_wrongly(institution: Institution, play: Play) -> list[str]:
     """A register that takes every start keeps none: whose file was lost or late, is filed again.
 
     If the second file is lost as well, no look-up tells that from a register that keeps starts. Nor does one where
-    a relationship that was removed reaches to the new start: the register says yes to the day before it for ever.
+    a relationship that was removed reaches into the days that are looked up: the register says yes to them for ever.
     """
-    switches = institution.simulator.switches
-    if "keeps_start" in (switches.second_file, switches.file_after_single):
-        return []
     world = institution.world(play.run)
     entries = [
         e for run in world.journal.runs_with("starts") for e in world.journal.start_changes(run).tolist()
@@ -58,15 +58,74 @@ def kept_wrongly(institution: Institution, play: Play) -> list[str]:
     kept = start_pairs.kept(world).tolist()
     kept += [entry for entry in entries if entry[2] == StartChange.KEPT]
     lost = _in_lost_or_late_files(institution)
-    wrong = [row for row, *_ in kept if lost[row >> DAY_BITS] < 2 and not _is_reached(institution, row)]
+    wrong = [
+        row
+        for row, before, *_ in kept
+        if _takes_starts(institution, row >> DAY_BITS)
+        and lost[row >> DAY_BITS] < 2
+        and not _is_reached(institution, row, before)
+    ]
     return [f"{len(wrong)} starts count as kept by a register that takes every start"] if wrong else []
 
 
-def _is_reached(institution: Institution, row: int) -> bool:
-    """Whether an ended relationship of the customer goes on to the day before this start, or over it."""
-    register, start = institution.simulator._register, date_of(row & DAY_MASK)
-    periods = register.periods(row >> DAY_BITS, register.moment(institution.clock.now()))
-    return start is not None and any(p.last is not None and p.last >= start.toordinal() - 1 for p in periods)
+def _takes_starts(institution: Institution, customer: int) -> bool:
+    """Whether the register takes another start of this customer: they came by a file, or by a call of their own."""
+    switches, periods = institution.simulator.switches, _periods(institution, customer)
+    singly = periods and periods[-1].file is None
+    return (switches.file_after_single if singly else switches.second_file) == "changes_start"
+
+
+def _is_reached(institution: Institution, row: int, before: int) -> bool:
+    """Whether an ended relationship has a day of those between an old start and the later one that was filed.
+
+    Where the old start is not known, the day before the new one is looked up.
+    """
+    start, old = date_of(row & DAY_MASK), date_of(before & DAY_MASK)
+    if start is None:
+        return False
+    first = min(old, start - timedelta(days=1)) if old else start - timedelta(days=1)
+    ended = (p for p in _periods(institution, row >> DAY_BITS) if p.last is not None)
+    return any(p.start < start.toordinal() and p.last >= first.toordinal() for p in ended)
+
+
+def start_is_their_own(institution: Institution, customers: set[int]) -> set[int]:
+    """Those of whom the register need not take the warehouse's start.
+
+    It keeps starts; or there is an earlier relationship, or one that was removed only the day before and taken up
+    again; or it begins late; or two files with the start were lost.
+    """
+    desired, removed = institution.desired(), {}
+    for event in institution.simulator.log:
+        if event.kind == "remove_one" and event.customer_id in customers:
+            removed[event.customer_id] = oslo_date(
+                event.at + timedelta(seconds=LAG_SECONDS)
+            )  # when it was answered
+    lost, late = _in_lost_or_late_files(institution), registered_late(institution) if customers else set()
+    return {
+        c
+        for c in customers
+        if c in late
+        or lost[c] > 1
+        or not _takes_starts(institution, c)
+        or any(p.last is not None for p in _periods(institution, c))
+        or (c in removed and desired[text_of(c)] <= removed[c] + timedelta(days=1))
+    }
+
+
+def _periods(institution: Institution, customer: int) -> list[Period]:
+    register = institution.simulator._register
+    return register.periods(customer, register.moment(institution.clock.now()))
+
+
+def registered_late(institution: Institution) -> set[int]:
+    """Who was registered singly by a call that took effect on a later day, behind a file, and begins on that one."""
+    calls = [e for e in institution.simulator.log if e.kind == "register_one"]
+    return {
+        e.customer_id
+        for e in calls
+        if (periods := _periods(institution, e.customer_id))
+        and periods[-1].start > oslo_date(e.at).toordinal()
+    }
 
 
 def _in_lost_or_late_files(institution: Institution) -> Counter[int]:
@@ -84,6 +143,13 @@ def turned_at_midnight(institution: Institution, play: Play) -> set[int]:
 
 def _day_of(institution: Institution, play: Play) -> date:
     return date.fromisoformat(institution.state.read_json(f"reports/{play.run.key}.json")["as_of"])
+
+
+def _first_day_of(institution: Institution, play: Play) -> date:
+    """The earliest day of which a look-up of the run may have spoken: just after midnight it is the one before."""
+    report = institution.state.read_json(f"reports/{play.run.key}.json")
+    began = datetime.fromisoformat(report["began_at"]) - timedelta(seconds=LAG_SECONDS)
+    return min(date.fromisoformat(report["as_of"]), oslo_date(began))
 
 
 def held_back(institution: Institution, play: Play) -> set[int]:
@@ -111,7 +177,8 @@ def unproven(institution: Institution, play: Play) -> set[int]:
     journal = institution.world(play.run).journal
     since = institution.clock.now() - timedelta(days=1)
     sent = [(send, journal.rows(send)) for send in journal.sends()]
-    sent += [(s, rows) for _, s, rows in journal.archived() if s and s.counts_from > since.timestamp()]
+    sent += [(send, rows) for _, send, rows in journal.archived() if send]
+    sent = [(send, rows) for send, rows in sent if send.counts_from > since.timestamp()]
     return {
         customer
         for send, rows in sent

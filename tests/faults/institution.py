@@ -18,6 +18,7 @@ from kfr.load.world import Attachment, MailNotSent, Run, World
 from kfr.register.certificate import EnterpriseCertificate, load_keystore
 from kfr.register.client import RegisterClient
 from kfr.register.errors import CertificateError, OutcomeUnknown
+from kfr.register.limits import NOTICE_ROWS_PER_DAY
 from kfr.register.maskinporten import TokenSource
 from kfr.register.settings import Environment, Settings
 from tests.faults.fuse import Fuse, FusedTransport, fused_staging
@@ -45,9 +46,10 @@ _staging = lru_cache(maxsize=8)(Staging)
 class SimulatedMail:
     """The package's mailer, towards the simulator's mailbox."""
 
-    def __init__(self, simulator: Simulator, fuse: Fuse) -> None:
-        self._simulator = simulator
-        self._fuse = fuse
+    def __init__(self, institution: "Institution") -> None:
+        self._simulator = institution.simulator
+        self._fuse = institution.fuse
+        self._facts = institution.facts_of_d4
 
     def send(
         self, *, to: str, subject: str, text: str, message_id: str, attachments: Sequence[Attachment] = ()
@@ -57,7 +59,12 @@ class SimulatedMail:
         message = EmailMessage()
         message["Subject"], message["To"], message["Message-ID"] = subject, to, message_id
         message.set_content(text)
+        before = len(self._simulator.mails)
         fault = self._simulator.take_mail("kfr@bank.example", [to], message.as_bytes())
+        if subject.startswith("D-4") and len(self._simulator.mails) > before:
+            registered = sum(end is None for _, end in self._simulator.relationships().values())
+            looked_up = sum(e.kind == "look_up" for e in self._simulator.log)
+            self._facts.append((registered, looked_up))
         self._fuse.touch("mail", "after")
         if fault and fault.kind is FaultKind.STATUS:
             raise MailNotSent("refused")
@@ -136,6 +143,10 @@ class Institution:
         self.largest: dict[str, int] = {}  # bytes of a request, by run
         self.certificate = _certificate(self.environment)
         self.certificate_expired = False
+        self.facts_of_d4: list[tuple[int, int]] = []  # as each left: who is registered, and look-ups made
+        self.most_rows_without_notice = NOTICE_ROWS_PER_DAY
+        self.closed_in_haste: set[int | None] = set()  # files that a person took for lost while they loaded
+        self.removed_wrongly: list[str] = []  # of which removals there was no evidence when they left
         self.verified = False  # a first load, once: D-4 may go; what is cleared later does not undo it
         self._connect()
 
@@ -150,7 +161,7 @@ class Institution:
             register=self._register,
             warehouse=self.warehouse,
             staging=self.staging(),
-            mailer=SimulatedMail(self.simulator, self.fuse),
+            mailer=SimulatedMail(self),
             mail_to="onboarding@bank.example",
             run=run,
             say=self.said.append,
@@ -214,6 +225,8 @@ class Institution:
         if operation not in ("token", "look_up") and self.state.exists("lease"):
             lease = self.state.read_json("lease")
             holder = run_key(lease["dag_id"], lease["run_id"]) if lease["held"] else ""
+        if operation == "remove_one" and (whom := self._has_no_evidence(request.headers["CustomerID"])):
+            self.removed_wrongly.append(whom)
         self.calls.append(
             Call(
                 at=self.clock.monotonic(),
@@ -227,6 +240,20 @@ class Institution:
                 attempt=self.attempt,
             )
         )
+
+    def _has_no_evidence(self, customer: str) -> str:
+        """What is wrong with a removal that leaves, by what the warehouse has last said of this very customer."""
+        warehouse = self.warehouse
+        if customer not in warehouse.said:
+            return "whom nobody asked about"
+        day, rows = warehouse.said[customer]
+        if customer in relationships(rows, day):
+            return "a customer"
+        if customer not in warehouse.queue and not rows:
+            return "whom the warehouse does not know"
+        if any(a.started and a.ended and a.ended < a.started for a in rows):
+            return "with a row that was refused"
+        return ""
 
     # the warehouse's life
 
@@ -270,31 +297,35 @@ class Institution:
             self.warehouse.agreements_held.append(Agreement(self.new_customer(), start))
 
     def desired(self, on: date | None = None) -> dict[str, date | None]:
-        """Who is a customer on a day (today), and since when: the rule told a second time, plainly."""
-        today = on or oslo_today(self.clock)
-        mine: dict[str, list[Agreement]] = {}
-        for a in self.warehouse.agreements_held:
-            refused = a.started and a.ended and a.ended < a.started
-            if len(a.customer) == 11 and a.customer != "12345678901" and not refused:
-                mine.setdefault(a.customer, []).append(a)
-        result: dict[str, date | None] = {}
-        for customer, rows in mine.items():
-            begun = sorted(
-                (a for a in rows if a.started is None or a.started <= today),
-                key=lambda a: a.started or date.min,
-            )
-            start, furthest = None, None
-            for a in begun:
-                end = a.ended or date.max
-                if furthest is None or (a.started or date.min).toordinal() > furthest.toordinal() + (
-                    furthest != date.max
-                ):
-                    start, furthest = a.started, end
-                else:
-                    start, furthest = start or a.started, max(furthest, end)
-            if furthest is not None and furthest > today:
-                result[customer] = start
-        return result
+        """Who is a customer on a day (today), and since when."""
+        return relationships(self.warehouse.agreements_held, on or oslo_today(self.clock))
+
+
+def relationships(agreements: list[Agreement], today: date) -> dict[str, date | None]:
+    """Who is a customer by these agreements, and since when: the rule told a second time, plainly."""
+    mine: dict[str, list[Agreement]] = {}
+    for a in agreements:
+        refused = a.started and a.ended and a.ended < a.started
+        if len(a.customer) == 11 and a.customer != "12345678901" and not refused:
+            mine.setdefault(a.customer, []).append(a)
+    result: dict[str, date | None] = {}
+    for customer, rows in mine.items():
+        begun = sorted(
+            (a for a in rows if a.started is None or a.started <= today),
+            key=lambda a: a.started or date.min,
+        )
+        start, furthest = None, None
+        for a in begun:
+            end = a.ended or date.max
+            if furthest is None or (a.started or date.min).toordinal() > furthest.toordinal() + (
+                furthest != date.max
+            ):
+                start, furthest = a.started, end
+            else:
+                start, furthest = start or a.started, max(furthest, end)
+        if furthest is not None and furthest > today:
+            result[customer] = start
+    return result
 
 
 def _b64(raw: bytes) -> str:

@@ -26,4 +26,6 @@ def close_hopeless_sends(institution: Institution, run: Run, *, hasty: bool = Fa
             removal._close_what_shows(world)
             current = next(s for s in world.journal.sends() if s.name == send.name)
             if current.proven_at is None:
+                loads = institution.simulator._register._loads
+                institution.closed_in_haste |= {load.file for load in loads if not load.finished}
                 world.journal.put(replace(current, closed_because="Bits says that it was never loaded"))

@@ -9,9 +9,10 @@ from datetime import time, timedelta
 from pathlib import Path
 from unittest import mock
 
-from kfr.load import ingestion
+from kfr.load import forecast, ingestion, volume
 from kfr.load.planning import Plan
 from kfr.load.world import Run
+from kfr.register.limits import NOTICE_ROWS_PER_DAY
 from tests.faults import draws
 from tests.faults.check import broken_promises
 from tests.faults.days import CHANGES
@@ -32,6 +33,9 @@ FEW = 2  # witnesses besides the last; everyone is looked up then, since a sampl
 FEW_WITNESSES = (
     0.5  # of the runs; else small files would be proven row by row, and no miss left for the sample
 )
+QUIET_DAYS = 2  # after which nothing may be excused any more
+NOTICE_SOON = 0.1  # of the runs: Bits wants to be told of a few rows already
+FEW_ROWS = 20
 QUIET_ARRIVALS_SECONDS = 300.0  # nobody comes while it loads
 SLOW_REGISTER = 0.1  # of the runs: it loads a fifth of what the connection says
 SAME_DAY = 0.15  # of the runs: another load follows before the day is over
@@ -74,6 +78,9 @@ def play_seed(seed: int, say=lambda _: None) -> Result:
         root = MemoryPath(MemoryStore())
         if rng.random() < ON_DISK:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=fast_folder())))
+        most = FEW_ROWS if rng.random() < NOTICE_SOON else NOTICE_ROWS_PER_DAY
+        for module in (forecast, volume):
+            stack.enter_context(mock.patch.object(module, "NOTICE_ROWS_PER_DAY", most))
         if rng.random() < FEW_WITNESSES:
             stack.enter_context(mock.patch.object(ingestion, "WITNESS_BLOCKS", FEW))
             stack.enter_context(mock.patch.object(ingestion, "LAST_WITNESSES", 1))
@@ -81,7 +88,9 @@ def play_seed(seed: int, say=lambda _: None) -> Result:
             stack.enter_context(thin_clients())
         # Salts and CorrelationIDs: so a seed repeats them, too, and asking the system takes longer.
         stack.enter_context(mock.patch("os.urandom", random.Random(f"system {seed}").randbytes))
-        return _Scenario(seed, rng, root, say, thin=thin).play()
+        scenario = _Scenario(seed, rng, root, say, thin=thin)
+        scenario.institution.most_rows_without_notice = most
+        return scenario.play()
 
 
 class _Scenario:
@@ -197,6 +206,19 @@ class _Scenario:
             self.year.lose_mirror()
             self.result.struck["mirror lost", "state"] += 1
         self._until_green(self._play_of("periodic"), quiet=True)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What was excused is over within days on which nothing happens."""
+        for _ in range(QUIET_DAYS):
+            if self.result.problems or self.year.problems or not self.year.unsettled():
+                return
+            while self.institution.simulator.pending_rows:
+                self.institution.clock.advance(3600)
+            self.year.sleep_until(self.year.today + timedelta(days=1), time(4))
+            self.say(f" not settled: {self.year.unsettled()}")
+            self._until_green(self._play_of("periodic"), quiet=True)
+        self.result.problems += [f"5: for {QUIET_DAYS} days {what}" for what in self.year.unsettled()]
 
     def _wrong_world(self) -> None:
         play = self._play_of("first")

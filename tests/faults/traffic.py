@@ -4,6 +4,7 @@ Told from the contract a second time; nothing is taken from the code that sends.
 """
 
 import re
+from collections import Counter
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -41,6 +42,7 @@ def broken(institution: Institution, play: Play) -> list[str]:
         *_waits(calls),
         *_tokens(calls),
         *_day(institution),
+        *_notice(institution),
         *_dry(calls, play),
     ]
 
@@ -131,6 +133,29 @@ def _day(institution: Institution) -> list[str]:
             rows += len(rows_of(call.body) or ()) if oslo_date(at + LATEST_ARRIVAL) == today else 0
     counted = _counted(institution, today)
     return [f"9: {counted} rows counted for the notice, and {rows} have left today"] if counted < rows else []
+
+
+def _notice(institution: Institution) -> list[str]:
+    """Promise 9: of more rows in a day than Bits wants to be told of, it is told before they leave.
+
+    Those of the last ten minutes may count for the next day.
+    """
+    if institution.own_clock.was_off:
+        return []
+    now, clock = institution.clock.now(), institution.clock.monotonic()
+    left: Counter[date] = Counter()
+    for call in institution.calls:
+        at = now - timedelta(seconds=clock - call.at)
+        day, rows = oslo_date(at), len(rows_of(call.body) or ()) if call.body else 1
+        if call.operation not in ("register_file", "register_one") or oslo_date(at + LATEST_ARRIVAL) != day:
+            continue
+        told = (m for m in institution.simulator.mails if m.at <= at)
+        if left[day] + rows > institution.most_rows_without_notice and not any(
+            "Varsel" in m.subject and f"{day:%d.%m.%Y}" in m.subject for m in told
+        ):
+            return [f"9: {left[day] + rows} rows left on {day} without a notice"]
+        left[day] += rows if call.status in (200, 201) else 0
+    return []
 
 
 def _counted(institution: Institution, today: date) -> int:

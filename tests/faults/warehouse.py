@@ -4,13 +4,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from typing import Literal
 
 import pyarrow as pa
 
+from kfr.clock import oslo_today
 from kfr.load.warehouse import WarehouseError
 from tests.simulator import VirtualClock
 
@@ -49,6 +50,9 @@ class MemoryWarehouse:
         self.struck: Counter[tuple[str, str]] = Counter()
         self.change: Callable[[], None] = lambda: None  # what happens while it is read
         self.rows_given: list[int] = []  # by each whole read of everyone
+        self.said: dict[
+            str, tuple[date, list[Agreement]]
+        ] = {}  # of a customer by themselves: the last answer, and when
 
     def later(self, seconds: float, change: Callable[[], None]) -> None:
         self._coming.append((self._clock.now().timestamp() + seconds, change))
@@ -111,9 +115,10 @@ class MemoryWarehouse:
         self.advance()
         self._strike("agreements_of")
         wanted = set(customer_ids)
-        return pa.Table.from_batches(
-            list(MemorySnapshot([a for a in self.agreements_held if a.customer in wanted], None).batches())
-        )
+        rows = [a for a in self.agreements_held if a.customer in wanted]
+        today = oslo_today(self._clock)
+        self.said |= {c: (today, [replace(a) for a in rows if a.customer == c]) for c in customer_ids}
+        return pa.Table.from_batches(list(MemorySnapshot(rows, None).batches()))
 
     def _strike(self, question: str) -> Flaw | None:
         """The flaw that this question meets; what concerns whole reads waits for one."""

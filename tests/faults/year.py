@@ -304,10 +304,11 @@ class Year:
         queue = institution.warehouse.queue  # whoever is asked about after it was read is the next load's
         excused |= {int(c) for c, result in queue.items() if result in (None, "waits")}
         excused |= (turned := excuses.turned_at_midnight(self.institution, play) | changed)
+        start_moved = set(self.start_moved)
         if not whole:
             desired = {c: start for c, start in desired.items() if c in active}
             excused |= active.keys()
-            self.start_moved |= active.keys()
+            start_moved |= active.keys()
         if missing := desired.keys() - active.keys() - turned - excuses.returned(self.institution, play):
             self.problems.append(f"{where}: {len(missing)} missing in the register after {play.run.run_id}")
         if left := active.keys() - desired.keys() - excused:
@@ -333,8 +334,37 @@ class Year:
                 self.problems.append(f"{where}: the mirror has another start than the register")
         wrong_start = [
             c
-            for c in desired.keys() & undisturbed - self.start_moved - turned
+            for c in desired.keys() & undisturbed - start_moved - turned
             if desired[c] and active.get(c) not in (None, desired[c])
         ]
-        if wrong_start:
-            self.problems.append(f"{where}: {len(wrong_start)} with another start than the warehouse")
+        if wrong_start and (wrong := set(wrong_start) - excuses.registered_late(self.institution)):
+            self.problems.append(f"{where}: {len(wrong)} with another start than the warehouse")
+
+    def unsettled(self) -> list[str]:
+        """What is not as it should be, whatever excuses it today; a day or two later nothing may be left of it.
+
+        But for what no load can know or mend: rows that the register refuses, or we do; who has vanished, or is known to
+        nobody any more; a start that begins tomorrow, is of an earlier relationship, or was lost twice.
+        """
+        institution, today = self.institution, self.today
+        desired = institution.desired()
+        registered = institution.simulator.relationships().items()
+        active = {c: start for c, (start, end) in registered if end is None}
+        wanted = {
+            int(c): start for c, start in desired.items() if int(c) not in institution.simulator.refuses
+        }
+        never = {int(c) for c in self.vanished} | self.forgotten
+        never |= {
+            int(a.customer)
+            for a in self.held
+            if a.started and ((a.ended and a.ended < a.started) or a.started == today + timedelta(days=1))
+        }
+        asked = {c for c, result in institution.warehouse.queue.items() if result in (None, "waits")}
+        wrong_start = {c for c in wanted.keys() & active.keys() if wanted[c] not in (None, active[c])}
+        found = {
+            "missing": wanted.keys() - active.keys(),
+            "left over": active.keys() - wanted.keys() - never,
+            "not removed though asked for": {int(c) for c in asked} - self.forgotten,
+            "with another start": wrong_start - excuses.start_is_their_own(institution, wrong_start),
+        }
+        return [f"{len(who)} {what}" for what, who in found.items() if who]

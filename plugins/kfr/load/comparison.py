@@ -164,17 +164,24 @@ def _see(world: World, customer: int, wanted: int, held: int, *, today: date, st
     if start == UNKNOWN_DAY or (held >= 0 and not starts):
         known = held if held >= 0 else wanted
         return known if known >= 0 else customer << DAY_BITS
-    # The warehouse has a later start: the old one still holds if anything is found before the new one.
-    if UNKNOWN_DAY < before < start and world.finds(customer, _date(before), _date(start - 1)):
-        return held
-    # It has an earlier one: the old one holds if nothing is found before it. An earlier relationship has days, too.
-    if start < before and not world.finds(customer, _date(before - 1), _date(before - 1)):
+    if _old_start_holds(world, customer, start, before):
         return held
     if before == UNKNOWN_DAY and world.finds(customer, _date(start - 1), _date(start - 1)):
         return customer << DAY_BITS  # it began earlier; when, no look-up of a day tells
     if world.finds(customer, _date(start), _date(start)):
         return wanted
     return customer << DAY_BITS | _first_day(world, customer, start + 1, day_number(today))
+
+
+def _old_start_holds(world: World, customer: int, start: int, before: int) -> bool:
+    """Whether a relationship has the start that the mirror knows, where the warehouse has another; day numbers.
+
+    It does if anything is found before a later new one, or if nothing is before it where the new one is earlier: days
+    of the new one alone do not tell, since a relationship that has ended has days, too.
+    """
+    if UNKNOWN_DAY < before < start:
+        return world.finds(customer, _date(before), _date(start - 1))
+    return start < before and not world.finds(customer, _date(before - 1), _date(before - 1))
 
 
 def _first_day(world: World, customer: int, first: int, last: int) -> int:

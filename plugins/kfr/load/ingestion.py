@@ -54,8 +54,11 @@ def candidates(rows: Ints, held: Ints, seed: str) -> list[Witness]:
         *range(max(0, len(rows) - LAST_WITNESSES), len(rows)),
         *draw(len(rows), WITNESS_BLOCKS, seed).tolist(),
     }
-    chosen = rows[sorted(positions, reverse=True)]
-    new = ids_of(chosen)[lookup(held, ids_of(chosen)) < 0]
+    chosen = ids_of(rows[sorted(positions, reverse=True)])
+    new = chosen[lookup(held, chosen) < 0]
+    if not new.size:  # mostly starts that are filed again: whoever else is in it
+        everyone = ids_of(rows)
+        new = everyone[lookup(held, everyone) < 0][::-1][:LAST_WITNESSES]
     return [Witness(customer_id=customer) for customer in new.tolist()]
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from kfr.clock import oslo_date
 from kfr.load.staging import Place
-from kfr.relationships.customers import NOTHING, union
-from kfr.relationships.packing import Ints, date_of, day_number, starts_of
+from kfr.relationships.customers import NOTHING, among, union
+from kfr.relationships.packing import Ints, date_of, day_number, ids_of, starts_of
 
 ASKED = "asked"  # folder: who has read the delivery log, when and why
 DELIVERED = "delivered"  # folder: who was in what was sent, for the delivery log
@@ -344,6 +344,12 @@ class Journal:
         for number in np.unique(starts_of(removed)).tolist():
             if day := date_of(number):
                 self._deliver(f"{day.isoformat()}-removals-{run}", removed[starts_of(removed) == number])
+
+    def removals_of(self, customers: Ints) -> Ints:
+        """The proven removals of `customers` (sorted), packed with the day on which each was answered."""
+        names = (name for name in self._state.names(DELIVERED) if "-removals-" in name)
+        removals = (self._state.read_array(name) for name in names)
+        return union(*(rows[among(ids_of(rows), customers)] for rows in removals))
 
     def _deliver(self, name: str, rows: Ints) -> None:
         """Add to what the delivery log has under a name: a run comes here more than once."""

@@ -144,9 +144,7 @@ def _undated(rows: Ints) -> Ints:
     return ids_of(rows) << DAY_BITS
 
 
-def correct(
-    world: World, held: Mirror, *, present: Ints, absent: Ints, sent_again: Ints = NOTHING
-) -> Mirror:
+def correct(world: World, held: Mirror, *, present: Ints, absent: Ints, sent_again: Ints = NOTHING) -> Mirror:
     """Let the mirror follow look-ups: `present` (packed) is there, `absent` (customers) is not.
 
     What proved an absent customer to be there proves nothing any more: the entry is archived, so that the same

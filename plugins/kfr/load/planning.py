@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import comparison, extract, lease, mirror, refusals, start_pairs, strata, watermark
+from kfr.load import comparison, extract, lease, mirror, refusals, returns, start_pairs, strata, watermark
 from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
 from kfr.load.mirror import Mirror
@@ -153,6 +153,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
         lease.check(world)
+        returns.note(world, add)
         mirror.welcome_back(world, ids_of(add))
         if add.size:
             watermark.go_back(world, desired)

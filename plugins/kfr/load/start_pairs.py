@@ -1,8 +1,8 @@
 """Starts that the register did not take: pairs of the start that was filed, and the one that it has.
 
 `starts_kept` has those that it keeps, filed twice and not taken; `starts_untaken` those filed once, so far;
-`starts_open` those of which nothing is known: nobody has looked, or no look-up could tell. In the state folder, int64
-of shape (n, 2), packed relationships.
+`starts_open` those of which nothing is known: nobody has looked, or no look-up could tell. `starts_back` has the day
+of a removal in its second column, see `returns`. In the state folder, int64 of shape (n, 2), packed relationships.
 """
 
 import numpy as np
@@ -16,6 +16,7 @@ from kfr.relationships.packing import UNKNOWN_DAY, Ints, ids_of, starts_of
 KEPT = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 UNTAKEN = "starts_untaken"  # the same of what was filed once, and was not taken so far
 OPEN = "starts_open"  # the same of what was filed, and not settled by the run that did
+BACK = "starts_back"  # who came back: the start we filed, and the customer with the day of their last removal
 
 
 def kept(world: World) -> Ints:
@@ -26,6 +27,12 @@ def kept(world: World) -> Ints:
 def untaken(world: World) -> Ints:
     """Starts that were filed once, by a run that is over, and not taken: int64 of shape (n, 2), as `kept`."""
     return _pairs(world.state, UNTAKEN)
+
+
+def came_back(world: World, rows: Ints) -> Ints:
+    """Those of `rows` (packed) with which somebody came back, sorted."""
+    back = np.sort(_pairs(world.state, BACK)[:, 0])
+    return back[among(back, np.sort(rows))]
 
 
 def unsettled(world: World) -> Ints:

@@ -62,7 +62,7 @@ def verify(world: World, removed: Ints) -> Stratum:
 def _other_starts_coming(world: World, filed: Ints) -> Flags:
     """Of which rows another start left of late: no look-up settles them.
 
-    It may come yet, by a file that is late or by a second copy; and a look-up may be behind, from before it was there.
+    It may come yet, by a file that is late or by a second copy; and a look-up may be behind, from before it came.
     """
     if not filed.size:
         return among(filed, NOTHING)
@@ -86,7 +86,9 @@ def _is_taken(world: World, row: int, before: int) -> bool:
         return not strata.is_found(world, row, old, day_before) and strata.is_found(world, row, start, start)
     if not strata.is_found(world, row, start, start):
         return False
-    if old is None:  # filed without a date it began on the day on which it was loaded, before or after this start
+    if (
+        old is None
+    ):  # filed without a date it began on the day on which it was loaded, before or after this start
         return not strata.is_found(world, row, day_before, day_before)
     return old == start or strata.is_found(world, row, old - timedelta(days=1), old - timedelta(days=1))
 

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 
 from kfr.clock import oslo_today
-from kfr.load import lease, mirror
+from kfr.load import lease, mirror, start_pairs
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
@@ -98,6 +98,7 @@ def check_unverified(world: World) -> None:
         known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
         looked_up = sample(world, rows, send.label, without=known).tolist()
+        back = mirror.take(start_pairs.came_back(world, rows), known)
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
         lease.check(world)  # looking up takes its time: another run may have changed what is there
         if wrong:
@@ -105,6 +106,8 @@ def check_unverified(world: World) -> None:
             if not finds_known(world, mirror.take(held, ids_of(rows))):
                 raise LookUpsUnreliable("The register finds nobody: nothing is shown by it. Try again later.")
             journal.put_missing(file, journal.rows(send))
+        elif (earlier := begun_earlier(world, back)).size:
+            journal.put_missing(file, union(journal.missing(file), earlier))
         world.say(
             f"File {send.label} of {send.run} was loaded and never verified: {len(wrong)} of {len(looked_up):,} "
             f"sampled rows are wrong{', so all of it is sent or looked up again' if wrong else ''}."
@@ -117,6 +120,16 @@ def record_verified(world: World, files: set[str]) -> None:
     for send in world.journal.sends():
         if send.proven_at is not None and not send.verified and send.file in files:
             world.journal.put(replace(send, verified=True))
+
+
+def begun_earlier(world: World, rows: Ints) -> Ints:
+    """Those of `rows` (packed, sorted, with starts) whom the register has on the day before their start."""
+    found = []
+    for row in rows.tolist():
+        before = date_of((row & DAY_MASK) - 1)
+        if before and is_found(world, row, before, before):
+            found.append(row)
+    return np.array(found, np.int64)
 
 
 def is_right(world: World, row: int) -> bool:

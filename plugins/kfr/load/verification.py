@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from kfr.load import arrivals, lease, mirror, planning, removal, starts, strata, upload
+from kfr.load import (
+    arrivals,
+    lease,
+    mirror,
+    planning,
+    removal,
+    returns,
+    start_pairs,
+    starts,
+    strata,
+    upload,
+)
 from kfr.load.ingestion import LookUpsUnreliable, await_loading, finds_known
 from kfr.load.journal import Single
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -58,8 +69,10 @@ def verify(world: World) -> Proof:
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     queue = RemovalQueue.read(world.state)
     removed = union(queue.gone(), queue.untold(world.told))  # of these no look-up tells today
-    shown = [_file(world, label, removed) for label in labels]
-    shown += [_singles(world, removed), starts.verify(world, removed), _removals(world)]
+    returning = mirror.take(start_pairs.came_back(world, _rows(world, labels)), removed)
+    back, earlier = returns.verify(world, returning)
+    shown = [_file(world, label, removed, earlier) for label in labels]
+    shown += [_singles(world, removed, earlier), back, starts.verify(world, removed), _removals(world)]
     lease.check(world)
     strata.record_verified(world, _files(world, labels))
     proof = Proof(
@@ -89,7 +102,17 @@ def from_json(value: dict[str, Any]) -> Proof:
     return Proof(**{**value, "strata": [Stratum(**s) for s in value["strata"]]})
 
 
-def _file(world: World, label: str, removed: Ints) -> Stratum:
+def _rows(world: World, labels: list[str]) -> Ints:
+    """Whom this run has sent, by file or singly; packed."""
+    files = (world.place.read_array(f"files/{label}") for label in labels)
+    return union(*files, world.journal.singles(world.run.key)[:, 0])
+
+
+def _file(world: World, label: str, removed: Ints, earlier: Ints) -> Stratum:
+    """The proof of one file.
+
+    :param earlier: rows of whom it is known that the register has an earlier start.
+    """
     added, name, repair = _added(world, label), f"file {label}", f"repair-{label}"
     rows, looked_up = mirror.take(added, removed), strata.sample(world, added, label, without=removed)
     misses = strata.missing(world, rows, looked_up)
@@ -102,18 +125,20 @@ def _file(world: World, label: str, removed: Ints) -> Stratum:
         _keep_out_of_the_mirror(world, label, rows)  # should this run end before its count does
         wrong = _count_fully(world, label, rows)
         lease.check(world)  # a count takes hours: another run may have written meanwhile
-        _keep_out_of_the_mirror(world, label, wrong)
+        _keep_out_of_the_mirror(world, label, union(wrong, earlier))
         mirror.record(world)  # who is held to be there is no witness of the repair
         _repair(world, label, wrong)
         world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
     elif world.place.exists(f"files/{repair}"):  # whom an earlier try has repaired is looked up again
         wrong = mirror.take(world.place.read_array(f"files/{repair}"), removed)
     else:
+        if earlier.size:
+            _keep_out_of_the_mirror(world, label, earlier)
         return Stratum(name=name, rows=len(rows), sampled=len(looked_up), misses=0)
     still = strata.missing(world, rows, np.union1d(looked_up, wrong))
     other_start = [row for row in still if strata.is_present(world, row)]
     for file in (label, *([repair] if wrong.size else [])):
-        _keep_out_of_the_mirror(world, file, np.array(still, np.int64))
+        _keep_out_of_the_mirror(world, file, union(np.array(still, np.int64), earlier))
     return Stratum(
         name=name,
         rows=len(rows),
@@ -137,7 +162,7 @@ def _files(world: World, labels: list[str]) -> set[str]:
     return own
 
 
-def _singles(world: World, removed: Ints) -> Stratum:
+def _singles(world: World, removed: Ints, earlier: Ints) -> Stratum:
     singles = world.journal.singles(world.run.key)
     uncalled = np.concatenate([removed, ids_of(singles[singles[:, 1] == Single.INTENDED, 0])])
     rows = mirror.take(np.sort(singles[:, 0]), uncalled)
@@ -145,7 +170,8 @@ def _singles(world: World, removed: Ints) -> Stratum:
     misses = strata.missing(world, rows, looked_up)
     lease.check(world)
     if not misses and len(singles):
-        left = np.isin(ids_of(singles[:, 0]), uncalled)  # of them nothing is shown
+        # Of those nothing is shown; of these it is that they have another start.
+        left = np.isin(ids_of(singles[:, 0]), uncalled) | np.isin(singles[:, 0], earlier)
         state = np.where(left, singles[:, 1], Single.PROVEN)
         world.journal.put_singles(world.run.key, np.column_stack([singles[:, 0], state]))
     return Stratum(name="single additions", rows=len(rows), sampled=len(looked_up), misses=len(misses))
@@ -154,8 +180,8 @@ def _singles(world: World, removed: Ints) -> Stratum:
 def _removals(world: World) -> Stratum:
     """Removed on an earlier day: they must not be there any more.
 
-    Of who was removed today nothing is looked up. The register may answer yes for the rest of the day; and whom it
-    does not know may come to it once more, by a copy of a file that is late, or may not have when the answer was made.
+    Who was removed today is not looked up. The register may answer yes for the rest of the day; and whom it does not
+    know may come to it once more, by a copy of a file that is late, or had not come when its answer was made.
     """
     queue = RemovalQueue.read(world.state)
     removed = queue.of(Removal.REMOVED)
@@ -167,8 +193,7 @@ def _removals(world: World) -> Stratum:
     looked_up = strata.sample(world, rows, "removals")
     asked = (looked_up << DAY_BITS).tolist()
     there = {
-        row >> DAY_BITS
-        for row in strata.patiently(world, asked, lambda row: strata.is_present(world, row))
+        row >> DAY_BITS for row in strata.patiently(world, asked, lambda row: strata.is_present(world, row))
     }
     for customer in set(looked_up.tolist()) - there:
         queue.entries[customer].state = Removal.GONE

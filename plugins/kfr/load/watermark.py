@@ -28,7 +28,7 @@ def read_from(state: "Place") -> date | None:
 
 
 def go_back(world: "World", found: "Extract") -> None:
-    """A load as of a past day may bring back who has ended since: the next one of an interval must read them again."""
+    """A load as of a past day may bring back who has ended since: the next one of an interval reads them again."""
     before = read(world)
     if before is not None and found.as_of < before:
         world.state.write_json(NAME, {"as_of": found.as_of.isoformat(), "run": world.run.key})

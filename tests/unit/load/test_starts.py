@@ -291,7 +291,9 @@ def test_of_two_starts_of_one_day_none_is_known_until_the_next_whatever_the_runs
     assert load.registered[customer] == start == proven_start(load, customer)
 
 
-@pytest.mark.parametrize(("second_file", "kind"), [("keeps_start", None), ("changes_start", FaultKind.FILE_DROPPED)])
+@pytest.mark.parametrize(
+    ("second_file", "kind"), [("keeps_start", None), ("changes_start", FaultKind.FILE_DROPPED)]
+)
 def test_days_of_an_earlier_relationship_do_not_show_that_a_start_was_taken(folder, second_file, kind):
     """A customer who had left and is back by a new agreement: the warehouse says that they have never left."""
     switches = Switches(removal="ends_yesterday", re_registration="new_start", second_file=second_file)

@@ -45,6 +45,7 @@ def test_a_right_register_is_proven_and_the_proof_says_how_far(load):
     assert [(s.name, s.rows, s.sampled, s.misses) for s in proof.strata] == [
         ("file 0001", 300, 40, 0),
         ("single additions", 0, 0, 0),
+        ("starts of who came back", 0, 0, 0),
         ("changed starts", 0, 0, 0),
         ("removals", 0, 0, 0),
     ]

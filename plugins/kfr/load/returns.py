@@ -1,0 +1,45 @@
+"""Customers who come back after days on which they were none, and since when the register has them then.
+
+What a registration does to a relationship that has ended is not documented. A register that takes it up again has
+the customer since the earlier start, and finds them on the new one, too. So the day before the new start is looked
+up: nothing may be found on it. Who is found is left possible, as whoever else has another start, so that the next
+load finds out more, and files the start again. Where the relationship ended so late that its last day may be that
+very day, no look-up tells, and nothing is said.
+"""
+
+import numpy as np
+
+from kfr.load import start_pairs, strata
+from kfr.load.removal_queue import RemovalQueue
+from kfr.load.strata import Stratum
+from kfr.load.world import World
+from kfr.relationships.customers import common, union
+from kfr.relationships.packing import Ints, ids_of, lookup, pack, starts_of
+
+NAME = "starts of who came back"
+
+
+def note(world: World, added: Ints) -> None:
+    """Remember who of `added` (packed, sorted) was removed before, and was no customer for a day at least."""
+    customers = ids_of(added)
+    queue = RemovalQueue.read(world.state)
+    waiting = common(queue.gone(), customers)
+    days = np.array([queue.entries[customer].day for customer in waiting.tolist()], np.int64)
+    removed = union(pack(waiting, days), world.journal.removals_of(customers))
+    last = np.append(ids_of(removed)[1:] != ids_of(removed)[:-1], True)[: len(removed)]
+    removed = removed[last]
+    rows = lookup(added, ids_of(removed))
+    away = starts_of(rows) - 1 > starts_of(removed)
+    start_pairs.add(world.state, start_pairs.BACK, np.column_stack([rows, removed])[away])
+
+
+def verify(world: World, rows: Ints) -> tuple[Stratum, Ints]:
+    """Look a sample of `rows` up, all of them if one began earlier; and those that did, packed and sorted."""
+    looked_up = strata.sample(world, rows, NAME)
+    earlier = strata.begun_earlier(world, looked_up)
+    if earlier.size and len(looked_up) < len(rows):
+        looked_up, earlier = rows, strata.begun_earlier(world, rows)
+    stratum = Stratum(
+        name=NAME, rows=len(rows), sampled=len(looked_up), misses=0, start_not_corrected=len(earlier)
+    )
+    return stratum, earlier
