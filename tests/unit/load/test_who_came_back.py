@@ -1,0 +1,129 @@
+"""Since when does the register have a customer who comes back after days on which they were none?"""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kfr.load import lease, mirror, planning, returns, start_pairs, verification
+from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
+from tests.faults.institution import Agreement, Institution
+from tests.simulator import Switches
+from tests.unit.load.one_load import OneLoad
+
+
+def gone(folder: Path, days: int = 20, **switches: str) -> tuple[OneLoad, int]:
+    """A customer who was removed so many days ago."""
+    load = OneLoad(Institution(folder, switches=Switches(**switches)))
+    customer = load.join(10)[4]
+    load.first()
+    load.pass_days(1)
+    load.end([customer])
+    load = next_load(load)
+    load = next_load(load)  # knows that they are gone
+    load.pass_days(days - 1)
+    return load, customer
+
+
+def next_load(load: OneLoad) -> OneLoad:
+    load = load.next()
+    load.run_through()
+    load.pass_days(1)
+    return load
+
+
+def come_back(load: OneLoad, customer: int, *, days_ago: int) -> date:
+    start = load.today - timedelta(days=days_ago)
+    load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), start))
+    return start
+
+
+def stratum(load: OneLoad) -> verification.Stratum:
+    return next(s for s in verification.read(load.world).strata if s.name == returns.NAME)
+
+
+def held_start(load: OneLoad, customer: int) -> date | None:
+    proven = mirror.read(load.world).proven
+    return date_of(int(starts_of(proven[ids_of(proven) == customer])[0]))
+
+
+@pytest.mark.parametrize("days_ago", [0, 5], ids=["singly", "by file"])
+def test_who_comes_back_to_a_register_that_begins_anew_is_proven_at_once(folder, days_ago):
+    load, customer = gone(folder, re_registration="new_start", second_file="changes_start")
+    start = come_back(load, customer, days_ago=days_ago)
+    load = load.next()
+    load.run_through()
+    assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 0)
+    assert load.registered[customer] == start == held_start(load, customer)
+
+
+@pytest.mark.parametrize("days_ago", [0, 5], ids=["singly", "by file"])
+def test_who_is_taken_up_again_with_the_earlier_start_is_filed_again_and_then_right(folder, days_ago):
+    takes = {"second_file": "changes_start", "file_after_single": "changes_start"}
+    load, customer = gone(folder, re_registration="revives", **takes)
+    start = come_back(load, customer, days_ago=days_ago)
+    load = load.next()
+    load.run_through()
+    assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 1)
+    assert customer in load.possible
+    load.pass_days(1)
+    load = next_load(load)
+    assert planning.read(load.world).start_changed == 1
+    assert load.registered[customer] == start == held_start(load, customer)
+
+
+def test_who_is_taken_up_again_by_a_register_that_keeps_starts_is_reported_and_counts_as_kept(folder):
+    load, customer = gone(folder, re_registration="revives", second_file="keeps_start")
+    first = load.today
+    come_back(load, customer, days_ago=5)
+    for _ in range(4):
+        load = next_load(load)
+    assert load.registered[customer] < first - timedelta(days=20)
+    assert customer in load.proven
+    assert len(start_pairs.kept(load.world)) == 1
+
+
+@pytest.mark.parametrize("days_ago", [0, 5], ids=["singly", "by file"])
+def test_a_run_that_died_before_it_looked_leaves_that_to_the_next_one(folder, days_ago):
+    takes = {"second_file": "changes_start", "file_after_single": "changes_start"}
+    load, customer = gone(folder, re_registration="revives", **takes)
+    start = come_back(load, customer, days_ago=days_ago)
+    load.join(5)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    lease.release(load.world)
+    load.pass_days(1)
+    for _ in range(2):
+        load = next_load(load)
+    assert load.registered[customer] == start == held_start(load, customer)
+
+
+@pytest.mark.parametrize(
+    "days_ago", [18, 20, 25], ids=["the day before is free", "it is the next day", "long before"]
+)
+def test_only_where_a_day_lies_between_the_removal_and_the_new_start_it_is_looked_up(folder, days_ago):
+    load, customer = gone(folder, re_registration="new_start")
+    come_back(load, customer, days_ago=days_ago)
+    load = load.next()
+    load.run_through()
+    assert stratum(load).rows == (1 if days_ago == 18 else 0)
+
+
+def test_a_removal_that_nobody_has_proven_yet_counts_too(folder):
+    load, customer = gone(folder, re_registration="revives")
+    state = load.world.state
+    assert load.world.journal.removals_of(np.array([customer])).size == 1
+    for name in state.names("delivered"):
+        if "-removals-" in name:
+            removals = state.read_array(name)
+            state.delete(name)
+    state.write_json(
+        "removals", {str(customer): {"state": "removed", "run": "one", "day": int(starts_of(removals)[0])}}
+    )
+    come_back(load, customer, days_ago=5)
+    load = load.next()
+    load.run_through()
+    assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 1)
