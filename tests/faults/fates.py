@@ -31,14 +31,16 @@ def _fates(institution: Institution, play: Play, report: dict) -> list[str]:
 def _once(institution: Institution, play: Play, report: dict) -> list[str]:
     """Nobody goes out in two files of a run, or in one and by a call of their own, but for repairs and re-sends.
 
-    Of calls those count that were answered as they were meant: else who was called for may rightly go by file.
+    Of calls those count that were answered as they were meant, to a worker who lived to note it: else whoever was called
+    for may rightly go by file.
     """
     if play.planned_again or any(file["label"].startswith("repair") for file in report.get("files", [])):
         return []
     mine = [c for c in institution.calls if c.run == play.run.key and c.status == 201]
     bodies = {c.body for c in mine if c.operation == "register_file"}
     customers = [customer for body in bodies for customer in rows_of(body) or ()]
-    customers += {int(c.customer_id) for c in mine if c.operation == "register_one" and c.fine}
+    if not institution.fuse.struck:
+        customers += {int(c.customer_id) for c in mine if c.operation == "register_one" and c.fine}
     if play.green and len(set(customers)) < len(customers):
         return ["1: a customer went out twice in one run"]
     return []

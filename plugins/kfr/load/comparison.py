@@ -181,7 +181,12 @@ def _old_start_holds(world: World, customer: int, start: int, before: int) -> bo
     """
     if UNKNOWN_DAY < before < start:
         return world.finds(customer, _date(before), _date(start - 1))
-    return start < before and not world.finds(customer, _date(before - 1), _date(before - 1))
+    old, day_before = _date(before), _date(before - 1)
+    return (
+        start < before
+        and world.finds(customer, old, old)
+        and not world.finds(customer, day_before, day_before)
+    )
 
 
 def _first_day(world: World, customer: int, first: int, last: int) -> int:

@@ -22,7 +22,6 @@ ASKED = "asked"  # folder: who has read the delivery log, when and why
 DELIVERED = "delivered"  # folder: who was in what was sent, for the delivery log
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
-
 FIRST_LOOK_SECONDS = 120.0  # so late a first look that found the file counts for the time that it took
 DOUBT_SECONDS = 12 * 3600.0  # a file that was sent just before midnight, too, is given some hours
 # Refusals that say of a row that it is wrong; any other may be the interface's (OAS).
@@ -323,12 +322,26 @@ class Journal:
         return [name.removeprefix(f"{what}/") for name in self._state.names(what)]
 
     def drop_singles(self, run: str) -> None:
-        """Archive a run's single additions, by day, once the mirror holds them.
+        self._archive_singles(run, self.singles(run))
+        self._state.delete(f"singles/{run}")
+
+    def void_singles(self, run: str, customers: Ints) -> Ints:
+        """Archive those single additions of a run that are of `customers` (sorted): they prove nothing more."""
+        singles = self.singles(run)
+        theirs = among(ids_of(singles[:, 0]), customers)
+        if theirs.any():
+            self._archive_singles(run, singles[theirs])
+            self.put_singles(run, singles[~theirs])
+        rows: Ints = singles[theirs, 0]
+        return rows
+
+    def _archive_singles(self, run: str, singles: Ints) -> None:
+        """Add single additions to the delivery log and to the figures, by day.
 
         A run that is cleared comes here once more, and what it sent then counts beside what it had sent before. If a
         worker dies before the end the day counts too many, never too few: the notice to Bits may go early.
         """
-        packed, states = self.singles(run).T
+        packed, states = singles.T
         for number in np.unique(starts_of(packed)).tolist():
             if day := date_of(number):
                 name, of_day = f"{day.isoformat()}-singles-{run}", starts_of(packed) == number
@@ -337,7 +350,6 @@ class Journal:
                 before = f"history/{name}"
                 sent = int(self._state.read_json(before)["rows"]) if self._state.exists(before) else 0
                 self._state.write_json(before, {"rows": sent + int(of_day.sum())})
-        self._state.delete(f"singles/{run}")
 
     def archive_removals(self, run: str, removed: Ints) -> None:
         """Keep for the delivery log whose removal is proven: packed with the day on which it was answered."""
@@ -347,8 +359,8 @@ class Journal:
 
     def removals_of(self, customers: Ints) -> Ints:
         """The proven removals of `customers` (sorted), packed with the day on which each was answered."""
-        names = (name for name in self._state.names(DELIVERED) if "-removals-" in name)
-        removals = (self._state.read_array(name) for name in names)
+        names = self._state.names(DELIVERED)
+        removals = (self._state.read_array(name) for name in names if "-removals-" in name)
         return union(*(rows[among(ids_of(rows), customers)] for rows in removals))
 
     def _deliver(self, name: str, rows: Ints) -> None:

@@ -26,7 +26,6 @@ from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import (
     DAY_BITS,
-    UNKNOWN_DAY,
     Ints,
     date_of,
     ids_of,
@@ -199,13 +198,9 @@ def void(world: World, customers: Ints) -> Ints:
     """
     if not customers.size:
         return NOTHING
-    found = []
     journal, now = world.journal, world.now
-    for run in journal.runs_with("singles"):  # of others, too: a lost mirror has not recorded them
-        singles = journal.singles(run)
-        if (spoken_for := among(ids_of(singles[:, 0]), customers)).any():
-            found.append(singles[spoken_for, 0])
-            journal.put_singles(run, singles[~spoken_for])
+    # Of others, too: a lost mirror has not recorded them.
+    found = [journal.void_singles(run, customers) for run in journal.runs_with("singles")]
     sends = journal.sends()
     plans = schedule(sends, world.settings.rows_per_second)
     for send in sends:
@@ -333,7 +328,7 @@ def _close_other_runs(world: World, held: Mirror, queue: RemovalQueue) -> None:
             known.append(ids_of(entries[np.isin(states, (StartChange.KEPT, StartChange.CORRECTED)), 0]))
             journal.drop_start_changes(other)
     start_pairs.forget(world.state, start_pairs.UNTAKEN, union(*known))
-    start_pairs.keep_open(world.state, ids_of(held.proven[starts_of(held.proven) == UNKNOWN_DAY]))
+    start_pairs.settle(world.state, held.proven)
     gone = queue.gone_before(run)
     for send in journal.sends() if gone.size else []:
         gone = without(

@@ -155,7 +155,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         lease.check(world)
         returns.note(world, add)
         mirror.welcome_back(world, ids_of(add))
-        if add.size:
+        if add.size or starts.size:
             watermark.go_back(world, desired)
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(

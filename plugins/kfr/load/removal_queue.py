@@ -58,6 +58,9 @@ class RemovalQueue:
     @classmethod
     def read(cls, state: Place) -> "RemovalQueue":
         stored = state.read_json("removals") if state.exists("removals") else {}
+        for entry in stored.values():  # of an earlier version, which took some for gone on the day itself
+            if entry.pop("known", None) is not None and entry["state"] == Removal.GONE:
+                entry["state"] = Removal.REMOVED
         entries = {
             int(customer): Entry(**{**entry, "state": Removal(entry["state"])})
             for customer, entry in stored.items()

@@ -17,10 +17,13 @@ from kfr.relationships.customers import common, union
 from kfr.relationships.packing import Ints, ids_of, lookup, pack, starts_of
 
 NAME = "starts of who came back"
+DAYS_A_YEAR = 366
 
 
 def note(world: World, added: Ints) -> None:
     """Remember who of `added` (packed, sorted) was removed before, and was no customer for a day at least."""
+    if not added.size:
+        return
     customers = ids_of(added)
     queue = RemovalQueue.read(world.state)
     waiting = common(queue.gone(), customers)
@@ -31,6 +34,8 @@ def note(world: World, added: Ints) -> None:
     rows = lookup(added, ids_of(removed))
     away = starts_of(rows) - 1 > starts_of(removed)
     start_pairs.add(world.state, start_pairs.BACK, np.column_stack([rows, removed])[away])
+    # As long as the delivery log has their removal, and no longer.
+    start_pairs.forget_old(world.state, world.day - DAYS_A_YEAR * world.run.retention.reports_years)
 
 
 def verify(world: World, rows: Ints) -> tuple[Stratum, Ints]:

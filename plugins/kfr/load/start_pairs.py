@@ -11,7 +11,7 @@ from kfr.load.journal import StartChange
 from kfr.load.staging import Place
 from kfr.load.world import World
 from kfr.relationships.customers import among, union
-from kfr.relationships.packing import UNKNOWN_DAY, Ints, ids_of, starts_of
+from kfr.relationships.packing import UNKNOWN_DAY, Ints, ids_of, lookup, starts_of
 
 KEPT = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 UNTAKEN = "starts_untaken"  # the same of what was filed once, and was not taken so far
@@ -29,10 +29,9 @@ def untaken(world: World) -> Ints:
     return _pairs(world.state, UNTAKEN)
 
 
-def came_back(world: World, rows: Ints) -> Ints:
-    """Those of `rows` (packed) with which somebody came back, sorted."""
-    back = np.sort(_pairs(world.state, BACK)[:, 0])
-    return back[among(back, np.sort(rows))]
+def came_back(world: World) -> Ints:
+    """With which relationships customers came back, packed and sorted."""
+    return np.sort(_pairs(world.state, BACK)[:, 0])
 
 
 def unsettled(world: World) -> Ints:
@@ -60,10 +59,18 @@ def forget(state: Place, name: str, customers: Ints) -> None:
         state.write_array(name, pairs[~theirs])
 
 
-def keep_open(state: Place, customers: Ints) -> None:
-    """Keep what is open of `customers` (sorted) only: of the others the start is known by now."""
-    theirs = ids_of(_pairs(state, OPEN)[:, 0])
-    forget(state, OPEN, np.sort(theirs[~among(theirs, customers)]))
+def forget_old(state: Place, day: int) -> None:
+    """Keep who came back no longer if they were removed before a day (a number)."""
+    pairs = _pairs(state, BACK)
+    if (old := starts_of(pairs[:, 1]) < day).any():
+        state.write_array(BACK, pairs[~old])
+
+
+def settle(state: Place, proven: Ints) -> None:
+    """Keep what is open only of those who are proven without a start: of the others it is known by now."""
+    open_ = np.sort(ids_of(_pairs(state, OPEN)[:, 0]))
+    rows = lookup(proven, open_)
+    forget(state, OPEN, open_[(rows < 0) | (starts_of(rows) != UNKNOWN_DAY)])
 
 
 def _pairs(state: Place, name: str) -> Ints:

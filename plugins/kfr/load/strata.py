@@ -13,7 +13,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import LOOK_UPS_LAG_SECONDS, World
-from kfr.relationships.customers import NOTHING, among, distinct, union
+from kfr.relationships.customers import NOTHING, among, common, distinct, union
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
@@ -98,7 +98,7 @@ def check_unverified(world: World) -> None:
         known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
         looked_up = sample(world, rows, send.label, without=known).tolist()
-        back = mirror.take(start_pairs.came_back(world, rows), known)
+        back = mirror.take(common(start_pairs.came_back(world), rows), known)
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
         lease.check(world)  # looking up takes its time: another run may have changed what is there
         if wrong:
@@ -123,13 +123,17 @@ def record_verified(world: World, files: set[str]) -> None:
 
 
 def begun_earlier(world: World, rows: Ints) -> Ints:
-    """Those of `rows` (packed, sorted, with starts) whom the register has on the day before their start."""
+    """Those of `rows` (packed, sorted, with starts) whom the register has on the day before their start.
+
+    First each is waited for: a look-up from before they were there finds nothing on that day either.
+    """
+    unseen = set(patiently(world, rows.tolist(), lambda row: not is_right(world, row)))
     found = []
-    for row in rows.tolist():
+    for row in set(rows.tolist()) - unseen:
         before = date_of((row & DAY_MASK) - 1)
         if before and is_found(world, row, before, before):
             found.append(row)
-    return np.array(found, np.int64)
+    return np.sort(np.array(found, np.int64))
 
 
 def is_right(world: World, row: int) -> bool:

@@ -30,7 +30,7 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.register.errors import Fatal
-from kfr.relationships.customers import NOTHING, union, without
+from kfr.relationships.customers import NOTHING, common, union, without
 from kfr.relationships.packing import DAY_BITS, Ints, ids_of
 
 COUNTED_AT_ONCE = 1000  # look-ups between two checkpoints of a full count
@@ -69,8 +69,7 @@ def verify(world: World) -> Proof:
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     queue = RemovalQueue.read(world.state)
     removed = union(queue.gone(), queue.untold(world.told))  # of these no look-up tells today
-    returning = mirror.take(start_pairs.came_back(world, _rows(world, labels)), removed)
-    back, earlier = returns.verify(world, returning)
+    back, earlier = returns.verify(world, mirror.take(_returning(world, labels), removed))
     shown = [_file(world, label, removed, earlier) for label in labels]
     shown += [_singles(world, removed, earlier), back, starts.verify(world, removed), _removals(world)]
     lease.check(world)
@@ -102,10 +101,14 @@ def from_json(value: dict[str, Any]) -> Proof:
     return Proof(**{**value, "strata": [Stratum(**s) for s in value["strata"]]})
 
 
-def _rows(world: World, labels: list[str]) -> Ints:
-    """Whom this run has sent, by file or singly; packed."""
+def _returning(world: World, labels: list[str]) -> Ints:
+    """With which relationships, that this run has sent, somebody came back; packed and sorted."""
+    back = start_pairs.came_back(world)
+    if not back.size:
+        return back
     files = (world.place.read_array(f"files/{label}") for label in labels)
-    return union(*files, world.journal.singles(world.run.key)[:, 0])
+    sent = [*files, world.journal.singles(world.run.key)[:, 0]]
+    return union(*(common(np.sort(rows), back) for rows in sent))
 
 
 def _file(world: World, label: str, removed: Ints, earlier: Ints) -> Stratum:

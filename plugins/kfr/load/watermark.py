@@ -1,7 +1,7 @@
 """The last day on which the register was proven to equal the warehouse, for everyone.
 
 A load of an interval begins some days before it, and a backfill does not move it. It grows, but for one case: a load
-as of a past day that adds somebody takes it back to that day.
+as of a past day that sends anything takes it back to that day.
 """
 
 from datetime import date
@@ -28,7 +28,7 @@ def read_from(state: "Place") -> date | None:
 
 
 def go_back(world: "World", found: "Extract") -> None:
-    """A load as of a past day may bring back who has ended since: the next one of an interval reads them again."""
+    """A load as of a past day may bring back who has ended since, or a start: the next interval reads them again."""
     before = read(world)
     if before is not None and found.as_of < before:
         world.state.write_json(NAME, {"as_of": found.as_of.isoformat(), "run": world.run.key})

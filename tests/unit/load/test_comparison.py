@@ -108,13 +108,24 @@ def test_another_start_is_found_out_to_the_day(loaded, known):
     assert start_of(loaded, customer) == loaded.today
 
 
-def test_a_start_corrected_in_the_warehouse_is_looked_for_and_the_old_one_stays_held(loaded):
+@pytest.mark.parametrize("days", [20, -20])
+def test_a_start_corrected_in_the_warehouse_is_looked_for_and_the_old_one_stays_held(loaded, days):
     customer = int(customers_of(loaded)[5])
     before = loaded.registered[customer]
     (agreement,) = [a for a in loaded.institution.warehouse.agreements_held if int(a.customer) == customer]
-    agreement.started += timedelta(days=20)
+    agreement.started += timedelta(days=days)
     assert compare(loaded).other_start == 1
     assert start_of(loaded, customer) == before
+
+
+def test_a_start_that_nobody_knows_is_found_though_the_mirror_has_one_between_it_and_the_warehouse_s(loaded):
+    customer = int(customers_of(loaded)[5])
+    loaded.institution.simulator.plant_defect("missing", customer)
+    loaded.world.register.register_one(customer)
+    world, between = loaded.world, loaded.today - timedelta(days=30)
+    mirror.correct(world, mirror.read(world), present=packed([customer], between), absent=NOTHING)
+    compare(loaded)
+    assert start_of(loaded, customer) == loaded.today
 
 
 def test_an_undated_relationship_is_found_and_needs_no_start(loaded):

@@ -14,7 +14,7 @@ from kfr.load.journal import (
     is_open,
     schedule,
 )
-from kfr.relationships.packing import Ints
+from kfr.relationships.packing import Ints, ids_of
 from tests.unit.load.one_load import OneLoad, a_send, packed
 
 RATE = 250.0
@@ -232,6 +232,19 @@ def test_a_single_addition_counts_on_its_own_day_only(journal: Journal):
     journal.drop_singles("one-run")  # recorded by the next day's run
     assert journal.rows_sent_on(START) == 3
     assert journal.rows_sent_on(date(2026, 11, 24)) == 0
+
+
+def test_a_single_addition_that_proves_nothing_any_more_was_sent_all_the_same(journal: Journal):
+    rows = rows_of(5)
+    journal.put_singles("one-run", np.column_stack([rows, np.full(5, Single.ANSWERED)]))
+    assert sorted(journal.void_singles("one-run", np.sort(ids_of(rows[:2]))).tolist()) == sorted(
+        rows[:2].tolist()
+    )
+    assert journal.singles("one-run")[:, 0].tolist() == rows[2:].tolist()
+    assert journal.rows_sent_on(START) == 5
+    ((_, _, delivered),) = journal.archived()
+    assert sorted(delivered.tolist()) == sorted(rows[:2].tolist())
+    assert journal.void_singles("one-run", np.sort(ids_of(rows[:2]))).size == 0
 
 
 def test_what_a_cleared_run_sends_singly_counts_beside_what_it_had_sent_before(journal: Journal):

@@ -94,3 +94,16 @@ def test_just_after_midnight_a_look_up_may_speak_of_the_day_before(began, state,
     assert queue.entries[5].day == today + day  # of an intention the DELETE may have come after midnight
     assert queue.untold(today - 1).tolist() == [5]
     assert queue.untold(today).tolist() == ([] if day else [5])
+
+
+def test_entries_of_an_earlier_version_are_read(began):
+    entry_then = {"state": "removed", "run": "one", "day": 5, "since": 0.0, "asked": True, "known": True}
+    began.world.state.write_json("removals", {"7": entry_then})
+    queue = RemovalQueue.read(began.world.state)
+    assert queue.entries == {7: Entry(state=Removal.REMOVED, run="one", day=5, asked=True)}
+
+
+def test_a_removal_that_an_earlier_version_took_for_gone_is_looked_up_once_more(began):
+    entry_then = {"state": "gone", "run": "one", "day": 5, "since": 0.0, "asked": False, "known": True}
+    began.world.state.write_json("removals", {"7": entry_then})
+    assert RemovalQueue.read(began.world.state).entries[7].state is Removal.REMOVED

@@ -83,3 +83,17 @@ def test_a_load_as_of_a_past_day_that_adds_nobody_leaves_it(joined):
     today = joined.today
     joined.next(as_of=today - timedelta(days=2)).run_through()
     assert watermark.read(joined.world) == today
+
+
+def test_a_load_as_of_a_past_day_that_files_a_start_takes_it_back(joined):
+    joined.first()
+    follow(joined)
+    past = joined.today
+    joined.pass_days(10)
+    customer = joined.proven[0]
+    (agreement,) = (a for a in joined.institution.warehouse.agreements_held if int(a.customer) == customer)
+    agreement.started -= timedelta(days=50)
+    follow(joined)
+    load = joined.next(as_of=past)
+    load.run_through()
+    assert watermark.read(load.world) == past

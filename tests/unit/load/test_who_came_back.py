@@ -10,10 +10,10 @@ from kfr.load import lease, mirror, planning, returns, start_pairs, verification
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches
-from tests.unit.load.one_load import OneLoad
+from tests.unit.load.one_load import OneLoad, packed
 
 
-def gone(folder: Path, days: int = 20, **switches: str) -> tuple[OneLoad, int]:
+def gone(folder: Path, days: int = 20, **switches: object) -> tuple[OneLoad, int]:
     """A customer who was removed so many days ago."""
     load = OneLoad(Institution(folder, switches=Switches(**switches)))
     customer = load.join(10)[4]
@@ -58,10 +58,11 @@ def test_who_comes_back_to_a_register_that_begins_anew_is_proven_at_once(folder,
     assert load.registered[customer] == start == held_start(load, customer)
 
 
+@pytest.mark.parametrize("lag", [0.0, 5.0, 40.0])
 @pytest.mark.parametrize("days_ago", [0, 5], ids=["singly", "by file"])
-def test_who_is_taken_up_again_with_the_earlier_start_is_filed_again_and_then_right(folder, days_ago):
+def test_who_is_taken_up_again_with_the_earlier_start_is_filed_again_and_then_right(folder, days_ago, lag):
     takes = {"second_file": "changes_start", "file_after_single": "changes_start"}
-    load, customer = gone(folder, re_registration="revives", **takes)
+    load, customer = gone(folder, re_registration="revives", look_up_lag=lag, **takes)
     start = come_back(load, customer, days_ago=days_ago)
     load = load.next()
     load.run_through()
@@ -110,6 +111,19 @@ def test_only_where_a_day_lies_between_the_removal_and_the_new_start_it_is_looke
     load = load.next()
     load.run_through()
     assert stratum(load).rows == (1 if days_ago == 18 else 0)
+
+
+def test_who_came_back_is_remembered_no_longer_than_the_removal(folder):
+    load, customer = gone(folder, days=3, re_registration="revives")
+    others = load.proven[:2]
+    pairs = np.column_stack(
+        [packed(others, load.today), packed(others, load.today - timedelta(days=5 * 366))]
+    )
+    pairs[0, 1] -= 1  # a day more than five years
+    start_pairs.add(load.world.state, start_pairs.BACK, pairs)
+    come_back(load, customer, days_ago=0)
+    next_load(load)
+    assert ids_of(start_pairs.came_back(load.world)).tolist() == sorted([others[1], customer])
 
 
 def test_a_removal_that_nobody_has_proven_yet_counts_too(folder):
