@@ -11,6 +11,7 @@ For a queue `removals_asked (customer_id text, asked_on date, result text)`:
 
     SELECT customer_id FROM removals_asked WHERE result IS NULL OR result = 'waits'
 
-When a D-number becomes a birth number, put the D-number here: the birth number is registered with its old
-start first, proven, and only then is the D-number removed.
+When a D-number becomes a birth number, put the D-number here once the birth number is registered: a load does not
+know that the two belong together. (It sends additions before removals, but it may not read the birth number, as
+one of an interval does not where only its start is old, and the register may refuse it.)
 #}

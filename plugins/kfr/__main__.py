@@ -153,7 +153,7 @@ def retry_refused(staging: "Staging") -> None:
     """Let the next load send again whom the register refused of late."""
     from kfr.load import refusals
 
-    print(f"The next load sends {refusals.forget(staging.state):,} customers again.")  # noqa: T201
+    print(f"The next load sends {refusals.retry(staging.state):,} customers again.")  # noqa: T201
 
 
 def write_mirror(staging: "Staging", version: int | None) -> None:

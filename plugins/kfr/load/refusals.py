@@ -8,6 +8,7 @@ the next load when a person says so (`python -m kfr rejects --retry`).
 
 import numpy as np
 
+from kfr.load.journal import Journal, Outcome
 from kfr.load.staging import Place
 from kfr.load.world import World
 from kfr.relationships.customers import among, common, distinct, without
@@ -16,6 +17,7 @@ from kfr.relationships.packing import Ints
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
 BY_FILE = "refused_by"  # folder: the same of each file since, as two end at once; day 0 for what was taken
 RETRY_DAYS = 7
+LONG_AGO = 1  # a day number
 
 
 def read(state: Place) -> Ints:
@@ -54,12 +56,22 @@ def split(world: World, adds: Ints) -> tuple[Ints, Ints]:
     return np.sort(known[late, 0]), np.sort(known[~late, 0])
 
 
-def forget(state: Place) -> int:
-    """Let the next load send them all again; how many there were."""
-    known = len(read(state))
-    for name in [NAME, *state.names(BY_FILE)]:
+def retry(state: Place) -> int:
+    """Let the next load send them all again, and a run that is cleared as well; how many there are.
+
+    They stay known, so that a load of an interval reads them, though nothing of them has changed in the warehouse.
+    """
+    journal = Journal(state)
+    for send in journal.sends():
+        if send.outcome is Outcome.REFUSED and send.rows == 1 and send.code:
+            journal.withdraw(send)  # else who asks for the same bytes in the same run is told of it
+    known = read(state)
+    known[:, 1] = LONG_AGO
+    if len(known):
+        state.write_array(NAME, known)
+    for name in state.names(BY_FILE):
         state.delete(name)
-    return known
+    return len(known)
 
 
 def _merged(state: Place) -> Ints:

@@ -12,15 +12,16 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from kfr.clock import OSLO, oslo_date, oslo_today
-from kfr.load import extract, last_word, lease, mirror, planning
+from kfr.load import extract, last_word, lease, mirror, planning, strata
 from kfr.load.ingestion import record_proof
 from kfr.load.journal import Witness, schedule
+from kfr.load.mirror import Mirror
 from kfr.load.patience import persist
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.world import World
 from kfr.register.errors import Fatal, InvalidIdentifier, NotRegistered, OutcomeUnknown, Retriable
 from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
-from kfr.relationships.packing import Ints, day_number, ids_of, text_of
+from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, text_of
 
 WAITING = (Removal.DUE, Removal.INTENDED, Removal.HELD)
 STRETCH = 50  # removals between two looks at the lease; their intentions are written together
@@ -62,10 +63,11 @@ def remove_ended(world: World) -> Removals:
     if not is_authorised(world):
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)
+    asked, invalid = last_word.asked_for(world)
+    held = _with_strangers(world, held, asked)
     queue = RemovalQueue.read(world.state)
     # Without those who are gone; with those who wait or came back, should the mirror not have them.
     ours = union(ids_of(held.proven), ids_of(held.possible), queue.of(*WAITING, Removal.RETURNED))
-    asked, invalid = last_word.asked_for(world)
     said = last_word.read_again(world, ours, union(asked, queue.of(*WAITING)))
     prior = set(queue.of(Removal.INTENDED, Removal.HELD).tolist())
     planned = extract.read(world)
@@ -108,6 +110,21 @@ def remove_ended(world: World) -> Removals:
             operation=unknown[0].operation,
         )
     return result
+
+
+def _with_strangers(world: World, held: Mirror, asked: Ints) -> Mirror:
+    """The mirror with those of `asked` in it whom we do not know and the register has, under our own number.
+
+    A state was lost, or another system has registered them. Told that they are not ours, nobody would ask again.
+    """
+    known = (ids_of(held.proven), ids_of(held.possible), RemovalQueue.read(world.state).of(*Removal))
+    strangers = (without(asked, *known) << DAY_BITS).tolist()
+    there = np.array([row for row in strangers if strata.is_present(world, row)], np.int64)
+    if not there.size:
+        return held
+    lease.check(world)  # looking up takes its time
+    world.say(f"{there.size} customers are to be removed whom only the register knew: they are ours.")
+    return mirror.correct(world, held, present=there, absent=NOTHING)
 
 
 def outstanding(world: World) -> Ints:

@@ -281,3 +281,17 @@ def test_what_is_outstanding_is_due_and_not_what_waits_from_before_without_being
     assert removal.outstanding(loaded.world).tolist() == [due]
     loaded.world.place.write_array(removal.DUE, np.array([held]))  # this run found them
     assert removal.outstanding(loaded.world).tolist() == [due, held]
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_whom_only_the_register_knows_is_removed_when_asked_for_and_not_answered_by_our_own_records(
+    loaded, is_registered
+):
+    """As after the loss of a state, or where another system of the institution has registered them."""
+    stranger = int(loaded.institution.new_customer())
+    if is_registered:
+        loaded.institution.simulator.plant_defect("leftover", stranger)
+    ask(loaded, text_of(stranger))
+    remove_ended(loaded.world)
+    assert answers(loaded)[text_of(stranger)] == ("removed" if is_registered else "not_ours")
+    assert removed(loaded) == ([stranger] if is_registered else [])

@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kfr.load import lease, refusals
+from kfr.load import lease, refusals, watermark
 from kfr.load.planning import Plan
 from kfr.relationships.customers import NOTHING
 from tests.unit.load.one_load import START, OneLoad, packed
@@ -67,8 +67,8 @@ def test_files_that_end_at_once_keep_each_other_s_refused_rows_and_a_cleared_tas
     refusals.merge(began.world.state)
     refusals.record(began.world, "0002", np.concatenate([one, taken]), one)
     assert sorted(refusals.read(began.world.state)[:, 0]) == [*one, *other]
-    assert refusals.forget(began.world.state) == 2
-    assert refusals.read(began.world.state).size == 0
+    assert refusals.retry(began.world.state) == 2
+    assert refusals.split(began.world, np.sort(np.concatenate([one, other])))[0].size == 0
 
 
 def test_another_start_in_the_warehouse_is_sent_at_once(load, refused):
@@ -84,10 +84,28 @@ def test_another_start_in_the_warehouse_is_sent_at_once(load, refused):
 
 def test_a_person_has_them_sent_again_by_the_next_load(load, refused):
     load.institution.simulator.refuses.clear()
-    assert refusals.forget(load.world.state) == 1
-    assert refusals.forget(load.world.state) == 0
+    assert refusals.retry(load.world.state) == 1
     again, plan = next_load(load)
     again.send(plan.labels[0])
+    assert refused in again.registered
+    assert refusals.retry(load.world.state) == 0
+
+
+@pytest.mark.parametrize("way", ["interval", "cleared"])
+def test_it_is_so_in_a_load_of_an_interval_and_in_the_run_itself_too(load, refused, way):
+    """Nothing of them has changed in the warehouse of late; and the run knows what the register said of the bytes."""
+    if way == "interval":
+        lease.release(load.world)
+        load.pass_days(20)
+        again = load.next(scope="interval")
+        load.world.state.write_json(watermark.NAME, {"as_of": load.today.isoformat(), "run": "a daily load"})
+    else:
+        again = load
+    load.institution.simulator.refuses.clear()
+    refusals.retry(load.world.state)
+    plan = again.plan(first_load=False)
+    assert (plan.added, plan.held_back) == (1, 0)
+    assert again.send(plan.labels[0]).refused == 0
     assert refused in again.registered
 
 
