@@ -121,7 +121,7 @@ def test_whom_the_register_refused_is_sent_again_by_the_next_load_when_a_person_
     state.write_array("refused", np.column_stack([row, [day_number(date(2026, 11, 20))]]))
     call(monkeypatch, "rejects", "--retry")
     assert capsys.readouterr().out == "The next load sends 1 customers again.\n"
-    assert not state.exists("refused")
+    assert state.read_array("refused").tolist() == [[int(row[0]), 1]]  # known, and due since long ago
 
 
 def test_an_auditor_reads_the_mirror_as_csv(stand: Stand, monkeypatch, capfdbinary: Any):
