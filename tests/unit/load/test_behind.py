@@ -74,14 +74,20 @@ def test_a_look_up_just_after_midnight_may_speak_of_the_day_of_a_removal(folder,
     require_equal(next_day(load))
 
 
-def test_who_was_added_and_is_not_found_at_once_stays_possible_though_the_plan_is_not_carried_out(folder):
+def added_by_a_run_that_died(folder: Path) -> tuple[OneLoad, int]:
+    """Look-ups are behind by more than the seconds since then."""
     load, _ = begun(folder, look_up_lag=40.0)
     (customer,) = load.join(days_ago=0)
     load = load.next()
     load.plan(first_load=False)
     arrivals.register_today(load.world)
-    lease.release(load.world)  # the worker has died
+    lease.release(load.world)
     load.institution.clock.advance(10)
+    return load, customer
+
+
+def test_who_was_added_and_is_not_found_at_once_stays_possible_though_the_plan_is_not_carried_out(folder):
+    load, customer = added_by_a_run_that_died(folder)
     load = load.next()
     assert load.plan(first_load=False).added == 1  # the look-up was behind
     lease.release(load.world)  # nobody approves it
@@ -92,15 +98,9 @@ def test_who_was_added_and_is_not_found_at_once_stays_possible_though_the_plan_i
 
 
 def test_who_was_added_and_is_not_found_at_once_is_not_forgotten_with_a_lost_mirror(folder):
-    load, _ = begun(folder, look_up_lag=40.0)
-    (customer,) = load.join(days_ago=0)
-    load = load.next()
-    load.plan(first_load=False)
-    arrivals.register_today(load.world)
-    lease.release(load.world)
+    load, customer = added_by_a_run_that_died(folder)
     for name in ("mirror", *load.world.state.names("mirrors")):
         load.world.state.delete(name)
-    load.institution.clock.advance(10)
     load = load.compare()
     assert customer in load.possible
     lease.release(load.world)
@@ -155,7 +155,7 @@ def test_a_second_copy_that_files_an_older_start_does_not_come_after_the_last_wo
     require_equal(next_day(load))
 
 
-def left_while_a_copy_was_late(load: OneLoad, customer: int, others: list[int]) -> None:
+def left_while_a_copy_was_late(load: OneLoad, customer: int) -> None:
     """Removed today and not there now; but half an hour later they are, and the next day's load says so."""
     load.end([customer])
     load.close_additions()
@@ -187,7 +187,7 @@ def test_a_second_copy_of_a_file_brings_nobody_back_who_counts_as_gone(folder):
     load.send()
     load.fault(FaultKind.LOADING_STALLED, "look_up", seconds=900.0)
     load.world.look_up(new[2], load.today, load.today)
-    left_while_a_copy_was_late(load, new[2], new)
+    left_while_a_copy_was_late(load, new[2])
 
 
 def test_the_same_bytes_sent_twice_bring_nobody_back_who_counts_as_gone(folder):
@@ -202,7 +202,7 @@ def test_the_same_bytes_sent_twice_bring_nobody_back_who_counts_as_gone(folder):
     load.institution.clock.advance(30)
     load.fault(FaultKind.LOADING_STALLED, "register_file", seconds=900.0)
     load.send()
-    left_while_a_copy_was_late(load, new[2], new)
+    left_while_a_copy_was_late(load, new[2])
 
 
 def test_more_possible_than_are_looked_up_leave_none_with_another_start_to_chance(folder, monkeypatch):

@@ -1,17 +1,16 @@
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from kfr.load import arrivals, lease, mirror, removal, verification
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.journal import Single
-from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.strata import MISS_PATIENCE_SECONDS, MISS_PAUSE_SECONDS, Stratum
 from kfr.load.upload import NotLoaded
 from kfr.load.verification import NotEqual
 from kfr.relationships.packing import ids_of, text_of
-from tests.simulator import FaultKind, Switches
+from tests.simulator import FaultKind
 from tests.unit.load.one_load import TEN_ROWS, OneLoad, verify
 
 
@@ -232,74 +231,6 @@ def test_a_single_addition_that_is_missing_ends_the_claim(load):
     assert new not in load.proven
 
 
-@pytest.mark.parametrize("way", ["ends_yesterday", "ends_today_inclusive", "ends_today_exclusive", "erases"])
-def test_a_removal_is_proven_by_a_look_up_of_a_later_day_whatever_the_register_says_on_its_own(load, way):
-    load.institution.simulator.switches = Switches(removal=way)
-    load = loaded(load)
-    gone = customers_of(load)[:2]
-    load.end(gone)
-    removal.remove_ended(load.world)
-    verify(load.world)
-    assert (stratum(load, "removals").rows, stratum(load, "removals").pending) == (0, 2)
-    load.pass_days(1)
-    verify(load.world)
-    assert (stratum(load, "removals").rows, stratum(load, "removals").pending) == (2, 0)
-    states = {e.state for e in RemovalQueue.read(load.world.state).entries.values()}
-    assert states == {Removal.GONE}
-
-
-def test_a_removal_just_before_midnight_by_our_clock_may_be_of_the_next_day_by_the_register_s(load):
-    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
-    load = loaded(load)
-    (customer, *_) = customers_of(load)
-    load.institution.clock.set(datetime(2026, 11, 23, 23, 0, 2, tzinfo=UTC))  # two past midnight in Oslo
-    load.institution.own_clock.set_off(-8.0)
-    load.end([customer], on=date(2026, 11, 23))
-    removal.remove_ended(load.world)
-    load.institution.clock.advance(60)
-    assert verify(load.world).misses == 0
-    assert stratum(load, "removals").pending == 1
-    assert RemovalQueue.read(load.world.state).entries[customer].state is Removal.REMOVED
-
-
-def test_a_removal_that_did_not_work_is_due_again(load):
-    load = loaded(load)
-    (customer, *_) = customers_of(load)
-    load.end([customer])
-    removal.remove_ended(load.world)
-    load.pass_days(1)
-    load.world.register.register_one(customer)  # somebody registered the customer again
-    with pytest.raises(NotEqual, match=r"misses .*removals.*1"):
-        verify(load.world)
-    assert RemovalQueue.read(load.world.state).entries[customer].state is Removal.DUE
-    assert removal.remove_ended(load.world).removed == 1
-
-
-def test_a_removal_that_waits_for_a_person_ends_the_claim(load):
-    load = loaded(load)
-    load.end(customers_of(load)[:1])
-    removal.remove_ended(load.world)
-    queue = RemovalQueue.read(load.world.state)
-    queue.entries[customers_of(load)[0]].state = Removal.HELD
-    queue.write()
-    with pytest.raises(NotEqual, match=r"removals that wait 1.*Nothing is confirmed"):
-        verify(load.world)
-
-
-def test_a_removal_that_was_begun_and_has_no_evidence_any_more_waits_without_ending_the_claim(load):
-    """The customer has vanished from the warehouse: no later run could carry the removal out, and each would be red."""
-    load = loaded(load)
-    vanished = customers_of(load)[0]
-    load.end([vanished])
-    queue = RemovalQueue.read(load.world.state)
-    queue.entries[vanished] = Entry(state=Removal.INTENDED, run=load.run.key)
-    queue.write()
-    load.forget([vanished])
-    assert removal.remove_ended(load.world).vanished == 1
-    assert verify(load.world).misses == 0
-    assert RemovalQueue.read(load.world.state).entries[vanished].state is Removal.INTENDED
-
-
 def test_a_closing_file_is_proven_like_the_others(load):
     load.join(3)
     load.plan()
@@ -329,45 +260,6 @@ def test_the_words_of_the_proof_name_no_customer(load):
     lose(load, customers_of(load)[4])
     verify(load.world)
     assert not [c for c in map(text_of, customers_of(load)) if c in " ".join(load.institution.said)]
-
-
-def test_who_is_there_again_the_day_after_the_removal_is_ours_again_and_removed_again(load):
-    """A file that loads late brings them back; nobody would ever remove them if they were forgotten."""
-    customer = load.join(3)[0]
-    load.load()
-    load.end([customer])
-    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
-    load.finish()
-    load.pass_days(1)
-    load.institution.simulator.plant_defect("leftover", customer)
-    with pytest.raises(NotEqual):
-        verification.verify(load.world)
-    mirror.record(load.world)
-    assert customer in load.proven
-    removal.remove_ended(load.world)
-    assert customer not in load.registered
-
-
-def test_who_was_asked_for_and_is_there_again_is_asked_for_again(load):
-    """Who vanished is removed for the queue's sake alone, and that was told "removed"."""
-    vanished, ended, *_ = load.join(4)
-    load.load()
-    load.forget([vanished])
-    load.end([ended])
-    queue = load.institution.warehouse.queue
-    queue[text_of(vanished)] = None
-    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
-    load.finish()
-    assert queue == {text_of(vanished): "removed"}
-    load.pass_days(1)
-    for customer in (vanished, ended):
-        load.institution.simulator.plant_defect("leftover", customer)
-    with pytest.raises(NotEqual, match="clear remove_ended"):
-        verification.verify(load.world)
-    assert queue == {text_of(vanished): "waits"}
-    removal.remove_ended(load.world)
-    assert not {vanished, ended} & load.registered.keys()
-    assert queue == {text_of(vanished): "removed"}
 
 
 def test_a_run_that_lost_the_register_while_it_verified_writes_nothing(load):
