@@ -64,7 +64,7 @@ def retry(state: Place) -> int:
     journal = Journal(state)
     for send in journal.sends():
         if send.outcome is Outcome.REFUSED and send.rows == 1 and send.code:
-            journal.withdraw(send)  # else who asks for the same bytes in the same run is told of it
+            journal.archive(send)  # else the run that sent it takes the same bytes for refused
     known = read(state)
     known[:, 1] = LONG_AGO
     if len(known):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kfr.load import lease, refusals, watermark
+from kfr.load.journal import Outcome
 from kfr.load.planning import Plan
 from kfr.relationships.customers import NOTHING
 from tests.unit.load.one_load import START, OneLoad, packed
@@ -103,6 +104,7 @@ def test_it_is_so_in_a_load_of_an_interval_and_in_the_run_itself_too(load, refus
         again = load
     load.institution.simulator.refuses.clear()
     refusals.retry(load.world.state)
+    assert Outcome.REFUSED in [send.outcome for _, send, _ in load.world.journal.archived() if send]
     plan = again.plan(first_load=False)
     assert (plan.added, plan.held_back) == (1, 0)
     assert again.send(plan.labels[0]).refused == 0
