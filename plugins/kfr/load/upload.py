@@ -7,6 +7,7 @@ clear or a crash finds out where it stopped: proven, still loading, unknown, or 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 
 import numpy as np
 
@@ -25,13 +26,13 @@ from kfr.register.errors import (
     Retriable,
 )
 from kfr.relationships.batch_file import FRAME_BYTES, render
-from kfr.relationships.customers import NOTHING, among, common
+from kfr.relationships.customers import NOTHING, common, distinct, union, without
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
 TOO_LARGE = 413
-LOOKED_INTO = "looked-into"  # folder: files that were refused without a row of theirs being named
+LOOKED_INTO = "looked-into"  # folder: of each file, the rows that were refused without any being named
 
 
 class NotLoaded(Retriable):
@@ -59,7 +60,7 @@ class FileRefused(Fatal):
 
 
 class TurnedDown(Retriable):
-    """A file is turned down by an answer that says nothing of its rows, as a gateway's."""
+    """A file, or a row of it, is turned down by an answer that does not speak of it, as a gateway's."""
 
 
 class Status(StrEnum):
@@ -98,22 +99,14 @@ def upload(world: World, label: str) -> list[str]:
     :raises OutcomeUnknown: sent without an answer; calling again looks before it sends again.
     :raises Retriable: not sent; call again.
     :raises FileRefused: the register refuses the file for something that is not a row of it.
-    :raises TurnedDown: the same of an answer without a code, as a gateway's: not sent; call again.
+    :raises TurnedDown: the same for the moment: not sent, or rows of it are to be asked again; call again.
     :raises NotApproved: somebody of the file was removed since the plan was made.
     """
     planning.require_approved(world)
     rows = world.place.read_array(f"files/{label}")
     held = mirror.read(world).proven
     pieces = list(_pieces_to_send(world, label, rows, held))
-    if not pieces and (code := _refused_unclearly(world, label, rows)):
-        error = _file_refused(
-            world,
-            rows,
-            f"The register takes no row of file {label} and answers with {code}, which names none (after a clear the "
-            "same answer counts as theirs)",
-        )
-        world.place.write_json(f"{LOOKED_INTO}/{label}.json", code)  # last: a retry by itself has not looked
-        raise error
+    _require_asked_twice(world, label, rows, pieces)
     return [piece.fingerprint for piece in pieces if _status(world, piece) is Status.LOADING]
 
 
@@ -229,19 +222,43 @@ def _file_refused(world: World, rows: Ints, what: str) -> FileRefused:
     )
 
 
-def _refused_unclearly(world: World, label: str, rows: Ints) -> str | None:
-    """The code with which all rows of a file stand refused, if nothing shows that it is the rows.
+def _require_asked_twice(world: World, label: str, rows: Ints, pieces: Sequence[Piece]) -> None:
+    """A row that stands refused with a code that need not be about it must have had the same answer before.
 
-    It is, if the register has taken another file of this run, if it refused these rows before, or if a person has
-    looked into it, and cleared the task, and the answer is the same.
+    The code may be the interface's, or come and go in a minute. So such a row is asked again: by the task's next try
+    if the register has taken something of this run, else by a person's clear. Rows that were refused on an earlier
+    day count at once.
     """
+    asked = f"{LOOKED_INTO}/{label}"
+    before = world.place.read_array(asked) if world.place.exists(asked) else NOTHING
+    known = union(before, refusals.read(world.state)[:, 0])
+    unclear: dict[int, list[Send]] = {}
+    for row in without(distinct(leaves(world, rows)[1]), known).tolist():
+        sends = list(_refusals(world, np.array([row], np.int64)))
+        if sends and not {send.code for send in sends} & OF_A_ROW:
+            unclear[row] = sends
+    if not unclear:
+        return
+    codes = ", ".join(sorted({str(send.code) for sends in unclear.values() for send in sends}))
     others = [s for s in world.journal.sends() if s.run == world.run.key and s.label != label]
-    taken = any(s.outcome is Outcome.ACCEPTED for s in others)
-    known = among(rows, np.sort(refusals.read(world.state)[:, 0])).all()
-    codes = {s.code for s in _refusals(world, rows) if s.rows == 1}
-    if taken or known or codes & OF_A_ROW or world.place.exists(f"{LOOKED_INTO}/{label}.json"):
-        return None
-    return next(iter(sorted(filter(None, codes))), None)
+    error: FileRefused | TurnedDown
+    if pieces or any(s.outcome is Outcome.ACCEPTED for s in others):
+        for send in chain.from_iterable(unclear.values()) if pieces else _refusals(world, rows):
+            world.journal.withdraw(send)
+        error = TurnedDown(
+            f"{len(unclear):,} rows of file {label} were refused with {codes}, which names none of them. They count "
+            "as refused only if the next try has the same answer."
+        )
+    else:
+        error = _file_refused(
+            world,
+            rows,
+            f"The register takes no row of file {label} and answers with {codes}, which names none (after a clear "
+            "the same answer counts as theirs)",
+        )
+    # Last: a worker that dies before it says so has asked for nothing.
+    world.place.write_array(asked, union(before, np.array(list(unclear), np.int64)))
+    raise error
 
 
 def _refusals(world: World, rows: Ints) -> Iterator[Send]:
@@ -282,7 +299,7 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> bool:
     try:
         correlation_id = world.register.send_file(render(piece.rows))
     except (InvalidIdentifier, InvalidDate, InvalidRequest) as refusal:
-        if refusal.code is None and refusal.status != TOO_LARGE:
+        if refusal.code is None and (refusal.status != TOO_LARGE or len(piece.rows) == 1):
             journal.withdraw(send)
             raise TurnedDown(
                 f"File {label} was turned down with {refusal.status} and without a code of the register, most likely "

@@ -15,6 +15,7 @@ from kfr.load.ingestion import Loading, await_loading, await_settling
 from kfr.load.journal import Outcome, Send
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import Run, World
+from kfr.register.errors import InvalidRequest
 from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
 from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, pack
@@ -286,6 +287,11 @@ def removed(load: OneLoad) -> list[int]:
 def states(load: OneLoad) -> dict[int, Removal]:
     """Whose removal the queue has, and how far it has come."""
     return {c: e.state for c, e in RemovalQueue.read(load.world.state).entries.items()}
+
+
+def refuse_all(*_: object) -> str:
+    """What stands in for a client's call: an answer that need not be about the rows."""
+    raise InvalidRequest("no", status=400, code="KFR-004")
 
 
 def spoil(load: OneLoad, *positions: int) -> list[int]:

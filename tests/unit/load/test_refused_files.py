@@ -12,7 +12,7 @@ from kfr.register.client import RegisterClient
 from kfr.register.errors import InvalidRequest, OutcomeUnknown
 from kfr.relationships.packing import ids_of, text_of
 from tests.simulator import FaultKind
-from tests.unit.load.one_load import TEN_ROWS, a_send, spoil
+from tests.unit.load.one_load import TEN_ROWS, a_send, refuse_all, spoil
 
 
 @pytest.mark.parametrize("bad", [(4, 21), (0,), (29,), (27, 28, 29)])  # the last rows are witnesses, too
@@ -120,10 +120,6 @@ def test_a_file_of_which_nothing_is_taken_for_something_that_need_not_be_a_row_i
     assert len(planned.registered) == 30
 
 
-def refuse_all(*_: object) -> str:
-    raise InvalidRequest("no", status=400, code="KFR-004")
-
-
 def test_the_same_answer_after_a_person_has_looked_into_it_counts_as_the_rows(load, monkeypatch):
     """Else a file of nothing but wrong rows would hold up every load, and the removals with it."""
     load.join(1)
@@ -156,7 +152,41 @@ def test_another_file_of_the_run_that_is_taken_shows_that_it_is_the_rows(load, m
     plan = load.plan()
     load.send(plan.labels[0])
     monkeypatch.setattr(RegisterClient, "send_file", refuse_all)
-    assert load.send(plan.labels[1]).refused == 1
+    with pytest.raises(TurnedDown, match="1 rows of file 0002 were refused with KFR-004"):
+        upload.upload(load.world, plan.labels[1])
+    assert load.send(plan.labels[1]).refused == 1  # asked twice
+
+
+@pytest.mark.parametrize("calls", range(1, 8))
+def test_rows_that_are_turned_down_for_a_minute_are_loaded_by_the_next_try(load, monkeypatch, calls):
+    """Else they would be held back for a week, and the load be green."""
+    load = load.with_run(max_batch_bytes=TEN_ROWS)
+    load.join(13)
+    plan = load.plan()
+    load.send(plan.labels[0])
+    send, down = RegisterClient.send_file, list(range(calls))
+
+    def refuse(self: RegisterClient, content: bytes) -> str:
+        if down:
+            down.pop()
+            refuse_all()
+        return send(self, content)
+
+    monkeypatch.setattr(RegisterClient, "send_file", refuse)
+    with suppress(TurnedDown):  # where it lasts to a single row
+        upload.upload(load.world, plan.labels[1])
+    assert load.send(plan.labels[1]).refused == 0
+    assert len(load.registered) == 13
+
+
+def test_one_row_that_is_too_large_for_a_gateway_is_no_refusal(load):
+    load.join(1)
+    load.plan()
+    load.fault(FaultKind.STATUS, status=413, body="html")
+    with pytest.raises(TurnedDown):
+        upload.upload(load.world, "0001")
+    assert load.sends == []
+    assert load.send().refused == 0
 
 
 def test_that_the_file_itself_was_taken_before_says_nothing_against_its_rows(planned, monkeypatch):
@@ -207,8 +237,12 @@ def test_a_row_that_is_refused_with_such_a_code_counts_as_refused_where_others_a
         return send(self, content)
 
     monkeypatch.setattr(RegisterClient, "send_file", refuse)
+    with pytest.raises(TurnedDown, match="1 rows of file 0001 were refused with KFR-004"):
+        upload.upload(planned.world, "0001")
+    before = len(planned.calls("register_file"))
     assert planned.send().refused == 1
     assert len(planned.registered) == 29
+    assert len(planned.calls("register_file")) == before  # nobody else was sent again
     lease.release(planned.world)
     again = planned.with_run(run_id="again")
     again.world.state.delete(f"sends/{planned.sends[0].file[:40]}-1")

@@ -24,12 +24,14 @@ from kfr.load import (
 from kfr.load.journal import StartChange
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import StagingFull
+from kfr.load.upload import TurnedDown
+from kfr.register.client import RegisterClient
 from kfr.register.errors import OutcomeUnknown, Retriable
 from kfr.relationships.packing import ids_of, starts_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad, packed, removed, states, verify
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, packed, refuse_all, removed, states, verify
 
 
 def begun(folder: Path, **switches: str) -> tuple[OneLoad, list[int]]:
@@ -314,7 +316,7 @@ def test_who_was_not_in_a_file_that_is_shown_to_be_loaded_may_come_yet(folder, c
     assert late not in load.registered
 
 
-def test_a_file_without_an_answer_may_load_though_the_same_bytes_are_turned_down_since(folder):
+def test_a_file_without_an_answer_may_load_though_the_same_bytes_are_turned_down_since(folder, monkeypatch):
     load, customers = begun(folder)
     load = load.with_run(max_batch_bytes=TEN_ROWS)
     load.join(12, days_ago=10)
@@ -325,8 +327,11 @@ def test_a_file_without_an_answer_may_load_though_the_same_bytes_are_turned_down
     with pytest.raises(OutcomeUnknown):
         upload.upload(load.world, "0002")
     load.institution.clock.advance(60)
-    load.fault(FaultKind.STATUS, times=3, status=413)
-    assert upload.upload(load.world, "0002") == []  # both rows stand refused
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "send_file", refuse_all)
+        with pytest.raises(TurnedDown):
+            upload.upload(load.world, "0002")
+        assert upload.upload(load.world, "0002") == []  # both rows stand refused
     two = ids_of(load.world.place.read_array("files/0002")).tolist()
     upload.finish(load.world, "0002", {}, [])
     load.end(customers[:1])
