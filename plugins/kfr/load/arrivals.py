@@ -114,7 +114,7 @@ def register_singly(world: World, rows: Ints) -> int:
                     break
                 called += 1
                 entry[1] = _register(world, int(ids_of(entry[0])))
-                done += int(entry[1] == Single.ANSWERED)
+                done += int(entry[1] != Single.INTENDED)
         finally:  # who was not called goes by file, and has not come singly, but perhaps by an earlier try
             left = before[np.isin(before[:, 0], stretch[called:])]
             journal.put_singles(run, np.concatenate([singles, left, entries[:called]]))
@@ -123,14 +123,14 @@ def register_singly(world: World, rows: Ints) -> int:
 
 def _register(world: World, customer_id: int) -> Single:
     try:
-        world.register.register_one(customer_id)
+        is_new = world.register.register_one(customer_id)
     except Refused as refusal:
         world.say(
             f"An arrival was refused ({refusal.code}, CorrelationID {refusal.correlation_id}); "
             "it is tried by file."
         )
         return Single.INTENDED
-    return Single.ANSWERED
+    return Single.ANSWERED if is_new else Single.THERE_BEFORE
 
 
 def _arrived(world: World) -> Ints:

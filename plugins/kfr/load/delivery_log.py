@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from kfr.clock import OSLO, Clock
-from kfr.load.journal import ASKED, Journal, Send, Single
+from kfr.load.journal import ASKED, UNANSWERED, Journal, Send, Single
 from kfr.load.removal_queue import MEANINGS, RemovalQueue
 from kfr.load.staging import Place, Staging
 from kfr.relationships.packing import Ints, date_of, ids_of, starts_of, text_of
@@ -54,7 +54,7 @@ def readings(state: Place) -> list[dict[str, Any]]:
 def _facts(state: Place, ids: Ints) -> Iterator[tuple[int, Fact]]:
     journal = Journal(state)
     for name, send, rows in journal.archived():
-        what = _sent(send) if send else "registered singly" if "-singles-" in name else "removed, proven gone"
+        what = _sent(send) if send else _done(name)
         yield from _each(ids, rows, _moment(send.counts_from) if send else name[:10], what)
     for send in journal.sends():
         yield from _each(ids, journal.rows(send), _moment(send.counts_from), _sent(send))
@@ -69,6 +69,12 @@ def _facts(state: Place, ids: Ints) -> Iterator[tuple[int, Fact]]:
             when = str(date_of(entry.day)) if entry.day else _moment(entry.since)
             yield index, Fact(when=when, what=f"removal by {entry.run}: {MEANINGS[entry.state]}")
     yield from _of_mirror(state, ids)
+
+
+def _done(name: str) -> str:
+    if UNANSWERED in name:
+        return "sent singly, without an answer"
+    return "registered singly" if "-singles-" in name else "removed, proven gone"
 
 
 def _of_mirror(state: Place, ids: Ints) -> Iterator[tuple[int, Fact]]:

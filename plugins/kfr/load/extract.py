@@ -21,6 +21,7 @@ import pyarrow as pa
 from kfr.clock import oslo_today
 from kfr.load import lease, mirror, refusals, rejects, start_pairs, watermark
 from kfr.load.rejects import Row
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.warehouse import Snapshot
 from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
@@ -117,10 +118,11 @@ def interval(world: World) -> tuple[date, date] | None:
 
 
 def _left_open(world: World) -> Ints:
-    """Customers who were sent and not proven, or refused, or whose start is open: no day tells that they are due."""
+    """Customers who were sent and not proven, or refused, or whose start or removal is open: no day tells of them."""
     refused = distinct(ids_of(refusals.read(world.state)[:, 0]))
     possible = ids_of(mirror.read(world).possible) if mirror.is_readable(world) else NOTHING
-    return union(possible, refused, start_pairs.unsettled(world))
+    begun = RemovalQueue.read(world.state).of(Removal.INTENDED, Removal.HELD)
+    return union(possible, refused, start_pairs.unsettled(world), begun)
 
 
 def extract(

@@ -19,6 +19,7 @@ from kfr.relationships.customers import NOTHING, among, union
 from kfr.relationships.packing import Ints, date_of, day_number, ids_of, starts_of
 
 ASKED = "asked"  # folder: who has read the delivery log, when and why
+UNANSWERED = "-singles-unanswered-"  # in a name of it: who was sent singly, and no answer came
 DELIVERED = "delivered"  # folder: who was in what was sent, for the delivery log
 SETTLING_MARGIN_SECONDS = 10.0  # the rate is "about" 250, and a register may take a moment to begin
 SETTLING_FACTOR = 2  # a second copy of every file may be loading, too (nothing says that it cannot)
@@ -41,6 +42,7 @@ class Single(IntEnum):
     INTENDED = 0
     ANSWERED = 1
     PROVEN = 2
+    THERE_BEFORE = 3  # by an earlier try, or since an earlier day: the next load looks up since when
 
 
 class StartChange(IntEnum):
@@ -171,11 +173,6 @@ def _is_recent(send: Send, now: float) -> bool:
     """Whether something of a send may come yet, should it not be there: the rest of the day, and half a day."""
     today = oslo_date(datetime.fromtimestamp(now, UTC))
     return send.loads and (send.day == today or now < send.counts_from + DOUBT_SECONDS)
-
-
-def is_superseded(send: Send, sends: Iterable[Send]) -> bool:
-    """Whether the same bytes were sent again after it, in one of `sends`."""
-    return any(s.file == send.file and s.attempt > send.attempt for s in sends)
 
 
 class Journal:
@@ -345,8 +342,10 @@ class Journal:
         for number in np.unique(starts_of(packed)).tolist():
             if day := date_of(number):
                 name, of_day = f"{day.isoformat()}-singles-{run}", starts_of(packed) == number
-                answered = packed[of_day & (states != Single.INTENDED)]
-                self._deliver(name, answered)
+                unanswered = of_day & (states == Single.INTENDED)
+                self._deliver(name, packed[of_day & ~unanswered])
+                if unanswered.any():
+                    self._deliver(f"{day.isoformat()}{UNANSWERED}{run}", packed[unanswered])
                 before = f"history/{name}"
                 sent = int(self._state.read_json(before)["rows"]) if self._state.exists(before) else 0
                 self._state.write_json(before, {"rows": sent + int(of_day.sum())})

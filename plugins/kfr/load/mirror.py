@@ -108,6 +108,8 @@ def record(world: World) -> Mirror:
     possible = put(possible, proven[among(ids_of(proven), returned)])
     proven = take(proven, returned)
     possible = take(take(possible, queue.gone()), ids_of(proven))
+    # Which start they have is open, as with one that was filed again and not looked up.
+    start_pairs.add(world.state, start_pairs.OPEN, np.column_stack([undated << DAY_BITS] * 2))
     after = _move(world, before, proven, possible)
     for send in files.sends:
         if send.run == world.run.key or is_open(send, plans.get(send.name), now):
@@ -155,6 +157,8 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints, sent_aga
     queue = RemovalQueue.read(world.state)
     if asked_again := queue.revive(common(queue.gone(), ids_of(present)).tolist()):
         world.warehouse.record_removals(asked_again)
+    begun = common(queue.of(Removal.INTENDED), absent)  # carried out, as it turns out
+    _archive_removals(world, queue, begun)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
     queue.write()
@@ -335,10 +339,14 @@ def _close_other_runs(world: World, held: Mirror, queue: RemovalQueue) -> None:
             gone, distinct(ids_of(journal.rows(send)))
         )  # else its next merge would bring them back
     if gone.size:
-        days = np.array([queue.entries[customer].day for customer in gone.tolist()])
-        journal.archive_removals(run, pack(gone, days))
+        _archive_removals(world, queue, gone)
         queue.forget(gone.tolist())
         queue.write()
+
+
+def _archive_removals(world: World, queue: RemovalQueue, customers: Ints) -> None:
+    days = np.array([queue.entries[customer].day for customer in customers.tolist()], np.int64)
+    world.journal.archive_removals(world.run.key, pack(customers, days))
 
 
 def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:

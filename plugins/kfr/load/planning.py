@@ -295,6 +295,7 @@ def _without_unsure(world: World, held: Mirror, desired: extract.Extract) -> Mir
     """
     queue = RemovalQueue.read(world.state)
     unsure = common(queue.of(Removal.INTENDED, Removal.HELD), ids_of(desired.active))
+    returns.note(world, _of(desired.active, unsure))  # now: who is left open is no longer in the queue
     return mirror.leave_open(world, held, unsure) if unsure.size else held
 
 

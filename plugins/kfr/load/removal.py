@@ -13,7 +13,7 @@ import numpy as np
 
 from kfr.clock import OSLO, oslo_date, oslo_today
 from kfr.load import extract, last_word, lease, mirror, planning, strata
-from kfr.load.ingestion import record_proof
+from kfr.load.ingestion import LookUpsUnreliable, finds_known, record_proof
 from kfr.load.journal import Witness, schedule
 from kfr.load.mirror import Mirror
 from kfr.load.patience import persist
@@ -120,6 +120,10 @@ def _with_strangers(world: World, held: Mirror, asked: Ints) -> Mirror:
     known = (ids_of(held.proven), ids_of(held.possible), RemovalQueue.read(world.state).of(*Removal))
     strangers = (without(asked, *known) << DAY_BITS).tolist()
     there = np.array([row for row in strangers if strata.is_present(world, row)], np.int64)
+    if len(there) < len(strangers) and not there.size and not finds_known(world, held.proven):
+        raise LookUpsUnreliable(
+            "The register finds nobody, not even who is proven to be there. Try again later."
+        )
     if not there.size:
         return held
     lease.check(world)  # looking up takes its time

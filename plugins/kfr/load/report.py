@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from kfr.clock import OSLO
 from kfr.load import arrivals, extract, lease, mirror, planning, verification
-from kfr.load.journal import Send, Single, is_superseded
+from kfr.load.journal import Send, Single
 from kfr.load.papers import CONFIRMATION, Language, Mail, environment_name, spaced, write_mail
 from kfr.load.planning import Plan
 from kfr.load.staging import Place
+from kfr.load.summary import is_superseded
 from kfr.load.world import World
 from kfr.register.signature import Signed, sign
 

@@ -7,10 +7,12 @@ load finds out more, and files the start again. Where the relationship ended so 
 very day, no look-up tells, and nothing is said.
 """
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from kfr.load import start_pairs, strata
-from kfr.load.removal_queue import RemovalQueue
+from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.relationships.customers import common, union
@@ -26,7 +28,8 @@ def note(world: World, added: Ints) -> None:
         return
     customers = ids_of(added)
     queue = RemovalQueue.read(world.state)
-    waiting = common(queue.gone(), customers)
+    # Of an intended one it is not known whether it was carried out.
+    waiting = common(queue.of(Removal.REMOVED, Removal.GONE, Removal.INTENDED), customers)
     days = np.array([queue.entries[customer].day for customer in waiting.tolist()], np.int64)
     removed = union(pack(waiting, days), world.journal.removals_of(customers))
     last = np.append(ids_of(removed)[1:] != ids_of(removed)[:-1], True)[: len(removed)]
@@ -38,13 +41,25 @@ def note(world: World, added: Ints) -> None:
     start_pairs.forget_old(world.state, world.day - DAYS_A_YEAR * world.run.retention.reports_years)
 
 
-def verify(world: World, rows: Ints) -> tuple[Stratum, Ints]:
-    """Look a sample of `rows` up, all of them if one began earlier; and those that did, packed and sorted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returns:
+    """Who came back with this load, packed and sorted."""
+
+    rows: Ints = field(repr=False)
+    earlier: Ints = field(repr=False)  # whom the register has on the day before, too
+    unseen: Ints = field(
+        repr=False
+    )  # whom it does not have: misses of their file, or of the single additions
+
+
+def verify(world: World, rows: Ints) -> tuple[Stratum, Returns]:
+    """Look a sample of `rows` up, all of them if one began earlier."""
     looked_up = strata.sample(world, rows, NAME)
-    earlier = strata.begun_earlier(world, looked_up)
+    earlier, unseen = strata.begun_earlier(world, looked_up)
     if earlier.size and len(looked_up) < len(rows):
-        looked_up, earlier = rows, strata.begun_earlier(world, rows)
+        looked_up = rows
+        earlier, unseen = strata.begun_earlier(world, rows)
     stratum = Stratum(
         name=NAME, rows=len(rows), sampled=len(looked_up), misses=0, start_not_corrected=len(earlier)
     )
-    return stratum, earlier
+    return stratum, Returns(rows=rows, earlier=earlier, unseen=unseen)

@@ -26,7 +26,7 @@ NAME = "changed starts"
 def verify(world: World, removed: Ints) -> Stratum:
     """Look a sample of the changed starts up; all of them, if one was not taken."""
     entries = world.journal.start_changes(world.run.key)
-    looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, without=removed)
+    looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, but=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
     filed_before = dict(start_pairs.untaken(world).tolist())
     again = np.isin(entries[:, 0], np.array([*filed_before], np.int64))

@@ -13,7 +13,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import LOOK_UPS_LAG_SECONDS, World
-from kfr.relationships.customers import NOTHING, among, common, distinct, union
+from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
@@ -42,15 +42,15 @@ class Stratum:
         return math.ceil(self.rows * float(share))
 
 
-def sample(world: World, rows: Ints, name: str, *, without: Ints = NOTHING) -> Ints:
+def sample(world: World, rows: Ints, name: str, *, but: Ints = NOTHING) -> Ints:
     """The rows of a stratum that are looked up; a retry draws the same ones.
 
-    :param without: customers who are not looked up (they are removed by now). In the place of each stands the next
+    :param but: customers who are not looked up (they are removed by now). In the place of each stands the next
         one, so that whoever was drawn before stays drawn.
     """
     seed = world.staging.fingerprint(rows.tobytes(), name.encode())
     drawn = draw(len(rows), world.settings.sample_size, seed)
-    left = np.flatnonzero(~among(ids_of(rows), distinct(without)))
+    left = np.flatnonzero(~among(ids_of(rows), distinct(but)))
     return (
         rows[distinct(left[np.minimum(np.searchsorted(left, drawn), len(left) - 1)])]
         if left.size
@@ -97,8 +97,8 @@ def check_unverified(world: World) -> None:
         gone = union(queue.gone(), queue.untold(world.told))
         known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
-        looked_up = sample(world, rows, send.label, without=known).tolist()
         back = mirror.take(common(start_pairs.came_back(world), rows), known)
+        looked_up = union(sample(world, rows, send.label, but=known), back).tolist()
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
         lease.check(world)  # looking up takes its time: another run may have changed what is there
         if wrong:
@@ -106,8 +106,8 @@ def check_unverified(world: World) -> None:
             if not finds_known(world, mirror.take(held, ids_of(rows))):
                 raise LookUpsUnreliable("The register finds nobody: nothing is shown by it. Try again later.")
             journal.put_missing(file, journal.rows(send))
-        elif (earlier := begun_earlier(world, back)).size:
-            journal.put_missing(file, union(journal.missing(file), earlier))
+        elif (not_as_filed := union(*begun_earlier(world, back))).size:
+            journal.put_missing(file, union(journal.missing(file), not_as_filed))
         world.say(
             f"File {send.label} of {send.run} was loaded and never verified: {len(wrong)} of {len(looked_up):,} "
             f"sampled rows are wrong{', so all of it is sent or looked up again' if wrong else ''}."
@@ -122,18 +122,19 @@ def record_verified(world: World, files: set[str]) -> None:
             world.journal.put(replace(send, verified=True))
 
 
-def begun_earlier(world: World, rows: Ints) -> Ints:
+def begun_earlier(world: World, rows: Ints) -> tuple[Ints, Ints]:
     """Those of `rows` (packed, sorted, with starts) whom the register has on the day before their start.
 
-    First each is waited for: a look-up from before they were there finds nothing on that day either.
+    First each is waited for: a look-up from before they were there finds nothing on that day either. The second of
+    the two are those who were waited for in vain.
     """
-    unseen = set(patiently(world, rows.tolist(), lambda row: not is_right(world, row)))
+    unseen = np.array(patiently(world, rows.tolist(), lambda row: not is_right(world, row)), np.int64)
     found = []
-    for row in set(rows.tolist()) - unseen:
+    for row in without(rows, unseen).tolist():
         before = date_of((row & DAY_MASK) - 1)
         if before and is_found(world, row, before, before):
             found.append(row)
-    return np.sort(np.array(found, np.int64))
+    return np.array(found, np.int64), unseen
 
 
 def is_right(world: World, row: int) -> bool:

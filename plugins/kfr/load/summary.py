@@ -5,7 +5,7 @@ identifier may be.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
@@ -14,7 +14,7 @@ from typing import Any
 from kfr.clock import oslo_date
 from kfr.load import arrivals, lease, watermark
 from kfr.load.ingestion import give_up_at
-from kfr.load.journal import Outcome, Schedule, Send, Single, is_open, is_superseded, schedule
+from kfr.load.journal import Outcome, Schedule, Send, Single, is_open, schedule
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.sealing import StateDamaged
 from kfr.load.world import World
@@ -174,3 +174,8 @@ def _status(sends: list[Send]) -> str:
     if any(s.proven_at for s in sends):
         return "proven"
     return "loading" if any(s.outcome is Outcome.ACCEPTED for s in sends) else "no answer"
+
+
+def is_superseded(send: Send, sends: Iterable[Send]) -> bool:
+    """Whether the same bytes were sent again after it, in one of `sends`."""
+    return any(s.file == send.file and s.attempt > send.attempt for s in sends)

@@ -32,6 +32,7 @@ from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
 MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
 TOO_LARGE = 413
+ASKED_AGAIN_AFTER_SECONDS = 600.0  # an answer that comes and goes should have gone by then
 LOOKED_INTO = "looked-into"  # folder: of each file, the rows that were refused without any being named
 
 
@@ -201,7 +202,6 @@ def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterato
             if _send(world, label, piece, held):
                 yield piece
                 continue
-            world.say(f"File {label}: the register refuses {len(rows):,} rows as a whole; halving them.")
         if len(rows) == 1:
             refused += 1
         else:
@@ -214,11 +214,14 @@ def _pieces_to_send(world: World, label: str, rows: Ints, held: Ints) -> Iterato
 
 def _file_refused(world: World, rows: Ints, what: str) -> FileRefused:
     """The error; and the refusals are taken back, so that a clear asks again."""
+    last = None
     for send in _refusals(world, rows):
         world.journal.withdraw(send)
+        last = send.correlation_id
     return FileRefused(
         f"{what}: the cause is hardly the rows. None of them counts as refused. Compare the CorrelationIDs with "
-        "DSOP@bits.no, then clear this task with what follows it: it asks again."
+        "DSOP@bits.no, then clear this task with what follows it: it asks again.",
+        correlation_id=last,
     )
 
 
@@ -227,11 +230,12 @@ def _require_asked_twice(world: World, label: str, rows: Ints, pieces: Sequence[
 
     The code may be the interface's, or come and go in a minute. So such a row is asked again: by the task's next try
     if the register has taken something of this run, else by a person's clear. Rows that were refused on an earlier
-    day count at once.
+    day count at once, unless a person has them sent again.
     """
     asked = f"{LOOKED_INTO}/{label}"
     before = world.place.read_array(asked) if world.place.exists(asked) else NOTHING
-    known = union(before, refusals.read(world.state)[:, 0])
+    refused_before = refusals.read(world.state)
+    known = union(before, refused_before[refused_before[:, 1] > refusals.LONG_AGO, 0])
     unclear: dict[int, list[Send]] = {}
     for row in without(distinct(leaves(world, rows)[1]), known).tolist():
         sends = list(_refusals(world, np.array([row], np.int64)))
@@ -247,7 +251,9 @@ def _require_asked_twice(world: World, label: str, rows: Ints, pieces: Sequence[
             world.journal.withdraw(send)
         error = TurnedDown(
             f"{len(unclear):,} rows of file {label} were refused with {codes}, which names none of them. They count "
-            "as refused only if the next try has the same answer."
+            "as refused only if the next try has the same answer.",
+            retry_after=ASKED_AGAIN_AFTER_SECONDS,
+            correlation_id=next(iter(unclear.values()))[-1].correlation_id,
         )
     else:
         error = _file_refused(
@@ -308,6 +314,10 @@ def _send(world: World, label: str, piece: Piece, held: Ints) -> bool:
             ) from None
         answered = _answered(world, send, Outcome.REFUSED, refusal.correlation_id)
         journal.put(replace(answered, code=refusal.code or str(refusal.status)))
+        world.say(
+            f"File {label}: the register refuses {send.rows:,} rows as a whole with {refusal.code or refusal.status} "
+            f"(CorrelationID {refusal.correlation_id})" + ("; halving them." if send.rows > 1 else ".")
+        )
         return False
     except OutcomeUnknown as unknown:
         journal.put(_answered(world, send, Outcome.UNKNOWN, unknown.correlation_id))

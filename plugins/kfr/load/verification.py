@@ -27,6 +27,7 @@ from kfr.load import (
 from kfr.load.ingestion import LookUpsUnreliable, await_loading, finds_known
 from kfr.load.journal import Single
 from kfr.load.removal_queue import Removal, RemovalQueue
+from kfr.load.returns import Returns
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.register.errors import Fatal
@@ -69,9 +70,9 @@ def verify(world: World) -> Proof:
     labels = [*planning.read(world).labels, *world.place.read_json(f"{arrivals.CLOSING}.json")]
     queue = RemovalQueue.read(world.state)
     removed = union(queue.gone(), queue.untold(world.told))  # of these no look-up tells today
-    back, earlier = returns.verify(world, mirror.take(_returning(world, labels), removed))
-    shown = [_file(world, label, removed, earlier) for label in labels]
-    shown += [_singles(world, removed, earlier), back, starts.verify(world, removed), _removals(world)]
+    came_back, back = returns.verify(world, mirror.take(_returning(world, labels), removed))
+    shown = [_file(world, label, removed, back) for label in labels]
+    shown += [_singles(world, removed, back), came_back, starts.verify(world, removed), _removals(world)]
     lease.check(world)
     strata.record_verified(world, _files(world, labels))
     proof = Proof(
@@ -111,13 +112,11 @@ def _returning(world: World, labels: list[str]) -> Ints:
     return union(*(common(np.sort(rows), back) for rows in sent))
 
 
-def _file(world: World, label: str, removed: Ints, earlier: Ints) -> Stratum:
-    """The proof of one file.
-
-    :param earlier: rows of whom it is known that the register has an earlier start.
-    """
+def _file(world: World, label: str, removed: Ints, back: Returns) -> Stratum:
     added, name, repair = _added(world, label), f"file {label}", f"repair-{label}"
-    rows, looked_up = mirror.take(added, removed), strata.sample(world, added, label, without=removed)
+    rows, drawn = mirror.take(added, removed), strata.sample(world, added, label, but=removed)
+    unseen = common(back.unseen, np.sort(rows))
+    looked_up = union(drawn, unseen)
     misses = strata.missing(world, rows, looked_up)
     if misses or world.place.exists(f"counted/{label}"):  # a miss that an earlier try has found stays one
         found = (
@@ -128,27 +127,32 @@ def _file(world: World, label: str, removed: Ints, earlier: Ints) -> Stratum:
         _keep_out_of_the_mirror(world, label, rows)  # should this run end before its count does
         wrong = _count_fully(world, label, rows)
         lease.check(world)  # a count takes hours: another run may have written meanwhile
-        _keep_out_of_the_mirror(world, label, union(wrong, earlier))
+        _keep_out_of_the_mirror(world, label, union(wrong, back.earlier))
         mirror.record(world)  # who is held to be there is no witness of the repair
         _repair(world, label, wrong)
         world.place.delete(f"counted/{label}")  # what is looked up from here on is another state
     elif world.place.exists(f"files/{repair}"):  # whom an earlier try has repaired is looked up again
         wrong = mirror.take(world.place.read_array(f"files/{repair}"), removed)
     else:
-        if earlier.size:
+        late, _ = strata.begun_earlier(world, unseen)  # who has come since
+        if (earlier := union(back.earlier, late)).size:
             _keep_out_of_the_mirror(world, label, earlier)
-        return Stratum(name=name, rows=len(rows), sampled=len(looked_up), misses=0)
+        return Stratum(
+            name=name, rows=len(rows), sampled=len(looked_up), misses=0, start_not_corrected=len(late)
+        )
     still = strata.missing(world, rows, np.union1d(looked_up, wrong))
     other_start = [row for row in still if strata.is_present(world, row)]
+    came_since = without(common(back.rows, np.sort(rows)), back.earlier, np.sort(np.array(still, np.int64)))
+    late, _ = strata.begun_earlier(world, came_since)
     for file in (label, *([repair] if wrong.size else [])):
-        _keep_out_of_the_mirror(world, file, union(np.array(still, np.int64), earlier))
+        _keep_out_of_the_mirror(world, file, union(np.array(still, np.int64), back.earlier, late))
     return Stratum(
         name=name,
         rows=len(rows),
         sampled=len(looked_up) + len(rows),
         misses=len(still) - len(other_start),
         repaired=len(np.setdiff1d(wrong, still)),
-        start_not_corrected=len(other_start),
+        start_not_corrected=len(other_start) + len(late),
     )
 
 
@@ -165,19 +169,30 @@ def _files(world: World, labels: list[str]) -> set[str]:
     return own
 
 
-def _singles(world: World, removed: Ints, earlier: Ints) -> Stratum:
+def _singles(world: World, removed: Ints, back: Returns) -> Stratum:
     singles = world.journal.singles(world.run.key)
     uncalled = np.concatenate([removed, ids_of(singles[singles[:, 1] == Single.INTENDED, 0])])
     rows = mirror.take(np.sort(singles[:, 0]), uncalled)
-    looked_up = strata.sample(world, np.sort(singles[:, 0]), "singles", without=uncalled)
+    drawn = strata.sample(world, np.sort(singles[:, 0]), "singles", but=uncalled)
+    looked_up = union(drawn, common(back.unseen, rows))
     misses = strata.missing(world, rows, looked_up)
+    late, _ = strata.begun_earlier(
+        world, without(common(back.unseen, rows), np.sort(np.array(misses, np.int64)))
+    )
     lease.check(world)
     if not misses and len(singles):
-        # Of those nothing is shown; of these it is that they have another start.
-        left = np.isin(ids_of(singles[:, 0]), uncalled) | np.isin(singles[:, 0], earlier)
+        # Of those nothing is shown; of these it is that they have another start, or that they may.
+        left = np.isin(ids_of(singles[:, 0]), uncalled) | np.isin(singles[:, 0], union(back.earlier, late))
+        left |= singles[:, 1] == Single.THERE_BEFORE
         state = np.where(left, singles[:, 1], Single.PROVEN)
         world.journal.put_singles(world.run.key, np.column_stack([singles[:, 0], state]))
-    return Stratum(name="single additions", rows=len(rows), sampled=len(looked_up), misses=len(misses))
+    return Stratum(
+        name="single additions",
+        rows=len(rows),
+        sampled=len(looked_up),
+        misses=len(misses),
+        start_not_corrected=len(late),
+    )
 
 
 def _removals(world: World) -> Stratum:

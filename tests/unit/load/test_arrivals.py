@@ -107,7 +107,7 @@ def test_an_answer_that_got_lost_is_asked_for_again_and_counts_once(loading):
         one_pass(loading)
     one_pass(loading)
     states = loading.world.journal.singles(loading.run.key)[:, 1].tolist()
-    assert states == [Single.ANSWERED] * 2
+    assert states == [Single.THERE_BEFORE, Single.ANSWERED]
     assert len(loading.registered) == 7
 
 

@@ -1,5 +1,6 @@
 """Look-ups that are behind, and copies of a file that come after all is proven: neither may settle anything."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 
 from kfr.clock import OSLO
-from kfr.load import arrivals, lease, mirror, planning, removal, starts, upload, verification
+from kfr.load import arrivals, lease, mirror, planning, removal, starts, upload, verification, watermark
 from kfr.load.removal_queue import Removal
 from kfr.load.verification import NotEqual
+from kfr.load.world import World
+from kfr.register.client import RegisterClient
 from kfr.register.errors import OutcomeUnknown
+from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
 from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import OneLoad, removed, states
@@ -227,3 +231,92 @@ def test_more_possible_than_are_looked_up_leave_none_with_another_start_to_chanc
     load = load.next()
     assert load.plan(first_load=False).start_changed == len(moved)
     assert np.isin(new, load.proven + load.possible).all()
+
+
+def dies_in(load: OneLoad, call: str, step: Callable[[World], object]) -> None:
+    """The worker dies in a step, right after a call has been carried out."""
+    made = getattr(RegisterClient, call)
+
+    def and_dies(self: RegisterClient, customer: int) -> None:
+        made(self, customer)
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RegisterClient, call, and_dies)
+        with pytest.raises(Crash):
+            step(load.world)
+
+
+def quiet_days(load: OneLoad, scope: str) -> None:
+    """Three loads without a fault, of those who changed of late, or of everyone."""
+    load.world.state.write_json(watermark.NAME, {"as_of": load.today.isoformat(), "run": "a load"})
+    load.pass_days(10)
+    for _ in range(3):
+        load.pass_days(1)
+        load = load.next(scope=scope)
+        load.run_through()
+
+
+@pytest.mark.parametrize("scope", ["interval", "everyone"])
+def test_a_removal_that_was_begun_and_is_not_wanted_any_more_is_settled_by_a_load_of_an_interval_too(
+    folder, scope
+):
+    load, customers = begun(folder, re_registration="new_start")
+    load.end(customers[4:5])
+    load = load.next()
+    load.plan(first_load=False)
+    load.close_additions()
+    dies_in(load, "remove_one", removal.remove_ended)
+    lease.release(load.world)
+    stay(load, customers[4])
+    quiet_days(load, scope)
+    require_equal(load)
+
+
+@pytest.mark.parametrize("scope", ["interval", "everyone"])
+def test_a_start_that_two_files_leave_open_is_settled_by_a_load_of_an_interval_too(folder, scope):
+    load, _ = begun(folder, second_file="changes_start", file_order="newest_first")
+    customer, *_ = load.join(3)
+    load = load.next(loading_grace=7200.0)
+    load.plan(first_load=False)
+    load.fault(FaultKind.LOADING_STALLED, seconds=1800.0)
+    upload.upload(load.world, "0001")
+    mirror.record(load.world)
+    lease.release(load.world)
+    move_start(load, customer, 10)
+    load.institution.clock.advance(300)
+    load = load.next()
+    for label in load.plan(first_load=False).labels:
+        load.send(label)
+    load.close_additions()
+    with pytest.raises(removal.SendsOpen):
+        load.finish()
+    load.institution.clock.advance(3600)
+    load.finish()
+    lease.release(load.world)
+    quiet_days(load, scope)
+    require_equal(load)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_nobody_is_removed_whose_single_addition_may_wait_behind_a_file(folder, dies):
+    """Also where the worker died in the call, and its run is over."""
+    load, customers = begun(folder, single="after_files", second_file="changes_start")
+    move_start(load, customers[2], -5)
+    (customer,) = load.join(days_ago=0)
+    load = load.next()
+    load.plan(first_load=False)
+    load.fault(FaultKind.LOADING_STALLED, seconds=3 * 3600.0)
+    load.send()  # nothing but another start: it has no witness
+    if dies:
+        dies_in(load, "register_one", arrivals.register_today)
+    else:
+        arrivals.register_today(load.world)
+    lease.release(load.world)
+    load.end([customer])
+    load.institution.clock.advance(1800)
+    load = load.next()
+    load.run_through()
+    assert not load.calls("remove_one")
+    next_day(load)
+    assert removed(load) == [customer]

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from kfr.load import extract, lease, removal
+from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.removal import remove_ended
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
+from kfr.register.client import RegisterClient
 from kfr.relationships.packing import text_of
 from tests.faults.institution import Agreement
 from tests.unit.load.one_load import OneLoad, a_send, customers_of, packed, removed
@@ -295,3 +297,17 @@ def test_whom_only_the_register_knows_is_removed_when_asked_for_and_not_answered
     remove_ended(loaded.world)
     assert answers(loaded)[text_of(stranger)] == ("removed" if is_registered else "not_ours")
     assert removed(loaded) == ([stranger] if is_registered else [])
+
+
+def test_a_register_that_finds_nobody_for_a_moment_makes_nobody_a_stranger(loaded, monkeypatch):
+    """The queue would be told that they are not ours, and not ask again."""
+    stranger = int(loaded.institution.new_customer())
+    loaded.institution.simulator.plant_defect("leftover", stranger)
+    ask(loaded, text_of(stranger))
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "look_up", lambda *_: False)
+        with pytest.raises(LookUpsUnreliable):
+            remove_ended(loaded.world)
+    assert answers(loaded)[text_of(stranger)] is None
+    remove_ended(loaded.world)
+    assert removed(loaded) == [stranger]

@@ -8,8 +8,10 @@ import pytest
 from kfr.load import lease, refusals, watermark
 from kfr.load.journal import Outcome
 from kfr.load.planning import Plan
+from kfr.load.upload import FileRefused
+from kfr.register.client import RegisterClient
 from kfr.relationships.customers import NOTHING
-from tests.unit.load.one_load import START, OneLoad, packed
+from tests.unit.load.one_load import START, OneLoad, packed, refuse_all
 
 
 @pytest.fixture
@@ -123,3 +125,17 @@ def test_a_row_that_is_repaired_in_the_warehouse_is_found_by_the_next_load_by_it
     assert plan.added == 1
     again.send(plan.labels[0])
     assert int(agreement.customer) in again.registered
+
+
+def test_what_a_person_has_sent_again_is_not_refused_by_one_answer_that_names_no_row(
+    load, refused, monkeypatch
+):
+    load.institution.simulator.refuses.clear()
+    refusals.retry(load.world.state)
+    again, plan = next_load(load)
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "send_file", refuse_all)
+        with pytest.raises(FileRefused):
+            again.send(plan.labels[0])
+    assert again.send(plan.labels[0]).refused == 0
+    assert refused in again.registered

@@ -109,12 +109,15 @@ def test_a_file_of_which_nothing_is_taken_for_something_that_need_not_be_a_row_i
     """As when the interface has changed. A person looks; a clear asks again."""
 
     def refuse(*_: object) -> str:
-        raise InvalidRequest("no", status=400, code=code)
+        raise InvalidRequest("no", status=400, code=code, correlation_id="their-number")
 
     with monkeypatch.context() as patch:
         patch.setattr(RegisterClient, "send_file", refuse)
-        with pytest.raises(FileRefused, match=f"takes no row of file 0001 and answers with {code}"):
+        with pytest.raises(FileRefused, match=f"takes no row of file 0001 and answers with {code}") as caught:
             upload.upload(planned.world, "0001")
+    assert caught.value.correlation_id == "their-number"
+    said = "\n".join(planned.institution.said)
+    assert f"refuses 30 rows as a whole with {code} (CorrelationID their-number)" in said
     assert planned.sends == []
     assert planned.send().refused == 0
     assert len(planned.registered) == 30

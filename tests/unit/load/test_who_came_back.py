@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kfr.load import lease, mirror, planning, returns, start_pairs, verification
+from kfr.load import lease, mirror, planning, removal, returns, start_pairs, strata, verification
+from kfr.register.client import RegisterClient
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
+from tests.faults.fuse import Crash
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches
 from tests.unit.load.one_load import OneLoad, packed
@@ -141,3 +143,134 @@ def test_a_removal_that_nobody_has_proven_yet_counts_too(folder):
     load = load.next()
     load.run_through()
     assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 1)
+
+
+def come_back_without_one(
+    load: OneLoad, customers: list[int], monkeypatch: pytest.MonkeyPatch, *, in_the_sample: bool
+) -> int:
+    """All customers come back, and of their file one is not loaded, a customer who is in its sample, or not."""
+    for customer in customers:
+        start = come_back(load, customer, days_ago=3)
+    load.join(50)
+    load.plan(first_load=False)
+    drawn = ids_of(strata.sample(load.world, load.world.place.read_array("files/0001"), "0001"))
+    lost = next(c for c in customers if (c in drawn) is in_the_sample)
+    send = RegisterClient.send_file
+
+    def without(self: RegisterClient, content: bytes) -> str:
+        return send(self, bytes(content).replace(f"{text_of(lost)}#{start},".encode(), b""))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "send_file", without)
+        load.send()
+    assert lost not in load.registered
+    return lost
+
+
+def several_gone(folder: Path, **switches: object) -> tuple[OneLoad, list[int]]:
+    load = OneLoad(
+        Institution(folder, sample_size=10, switches=Switches(second_file="changes_start", **switches))
+    )
+    customers = load.join(30)[:10]
+    load.first()
+    load.pass_days(1)
+    load.end(customers)
+    load = next_load(next_load(load))
+    load.pass_days(10)
+    return load.next(), customers
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_who_came_back_and_is_looked_up_in_vain_is_a_miss_though_not_in_the_sample_of_the_file(
+    folder, dies, monkeypatch
+):
+    load, customers = several_gone(folder, re_registration="new_start")
+    lost = come_back_without_one(load, customers, monkeypatch, in_the_sample=False)
+    if dies:
+        lease.release(load.world)
+        load.pass_days(1)
+        load = load.next()
+        load.run_through()
+    else:
+        load.close_additions()
+        assert load.finish().misses == 1
+    assert lost in load.registered
+
+
+@pytest.mark.parametrize("in_the_sample", [False, True])
+def test_who_came_back_and_is_repaired_is_looked_up_on_the_day_before_too(folder, in_the_sample, monkeypatch):
+    load, customers = several_gone(folder, re_registration="revives")
+    start = load.today - timedelta(days=3)
+    lost = come_back_without_one(load, customers, monkeypatch, in_the_sample=in_the_sample)
+    load.close_additions()
+    proof = load.finish()
+    lease.release(load.world)
+    assert sum(s.start_not_corrected for s in proof.strata) == len(customers)
+    load.pass_days(1)
+    next_load(load)
+    assert load.registered[lost] == start == held_start(load, lost)
+
+
+def test_a_single_addition_that_came_back_and_is_lost_is_a_miss(folder):
+    load, customers = several_gone(folder, re_registration="new_start")
+    for customer in customers:
+        come_back(load, customer, days_ago=0)
+    load.join(40, days_ago=0)
+    load.plan(first_load=False)
+    load.close_additions()
+    singles = np.sort(load.world.journal.singles(load.run.key)[:, 0])
+    drawn = ids_of(strata.sample(load.world, singles, "singles"))
+    load.institution.simulator.plant_defect("missing", next(c for c in customers if c not in drawn))
+    with pytest.raises(verification.NotEqual, match="'single additions': 1"):
+        load.finish()
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_a_removal_that_a_worker_died_in_counts_too(folder, monkeypatch, backfill):
+    load = OneLoad(
+        Institution(folder, switches=Switches(re_registration="revives", second_file="changes_start"))
+    )
+    customer = load.join(10)[4]
+    load.first()
+    load.pass_days(1)
+    load.end([customer])
+    load = load.next()
+    load.plan(first_load=False)
+    load.close_additions()
+    delete = RegisterClient.remove_one
+
+    def dies(self: RegisterClient, customer: int) -> None:
+        delete(self, customer)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "remove_one", dies)
+        with pytest.raises(Crash):
+            removal.remove_ended(load.world)
+    lease.release(load.world)
+    left = load.today
+    load.pass_days(4)
+    if backfill:
+        load = load.next(compare_with="register", scope="interval", interval=(left, load.today))
+        load.run_through()
+        assert ids_of(load.world.journal.removals_of(np.array([customer]))).tolist() == [customer]
+        load.pass_days(20)
+        load = load.with_run(compare_with="mirror", scope="everyone", interval=None)
+    start = come_back(load, customer, days_ago=1)
+    for _ in range(2):
+        load = next_load(load)
+    assert load.registered[customer] == start == held_start(load, customer)
+
+
+def test_whom_another_system_has_registered_before_is_looked_up_by_the_next_load(folder):
+    """A single POST is answered with 200 then; and so it is where an answer to an earlier one was lost."""
+    takes = {"second_file": "changes_start", "file_after_single": "changes_start"}
+    load, _ = gone(folder, **takes)
+    (customer,) = load.join(days_ago=-30)
+    load.world.register.register_one(customer)
+    load.pass_days(30)
+    start = load.today
+    load = next_load(load)
+    assert customer in load.possible
+    load = next_load(load)
+    assert load.registered[customer] == start == held_start(load, customer)
