@@ -1,7 +1,7 @@
 """Who may differ after a green load, and why: what no load can know yet. By rules told a second time, see `year`."""
 
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from kfr.clock import oslo_date, oslo_today
 from kfr.load import mirror, start_pairs
@@ -146,10 +146,14 @@ def _day_of(institution: Institution, play: Play) -> date:
 
 
 def _first_day_of(institution: Institution, play: Play) -> date:
-    """The earliest day of which a look-up of the run may have spoken: just after midnight it is the one before."""
-    report = institution.state.read_json(f"reports/{play.run.key}.json")
-    began = datetime.fromisoformat(report["began_at"]) - timedelta(seconds=LAG_SECONDS)
-    return min(date.fromisoformat(report["as_of"]), oslo_date(began))
+    """The earliest day of which a look-up of the run may have spoken: just after midnight it is the one before.
+
+    Of its first worker: a run that is cleared hours later still has what that one has seen.
+    """
+    clock, asked = institution.clock, [c.at for c in institution.calls if c.run == play.run.key]
+    since = clock.monotonic() - min(asked, default=clock.monotonic())
+    began = clock.now() - timedelta(seconds=since + LAG_SECONDS)
+    return min(_day_of(institution, play), oslo_date(began))
 
 
 def held_back(institution: Institution, play: Play) -> set[int]:
