@@ -120,11 +120,9 @@ def _with_strangers(world: World, held: Mirror, asked: Ints) -> Mirror:
     known = (ids_of(held.proven), ids_of(held.possible), RemovalQueue.read(world.state).of(*Removal))
     strangers = (without(asked, *known) << DAY_BITS).tolist()
     there = np.array([row for row in strangers if strata.is_present(world, row)], np.int64)
-    if len(there) < len(strangers) and not there.size and not finds_known(world, held.proven):
-        raise LookUpsUnreliable(
-            "The register finds nobody, not even who is proven to be there. Try again later."
-        )
     if not there.size:
+        if strangers and not finds_known(world, held.proven):
+            raise LookUpsUnreliable("The register finds nobody, not even who is proven to be there.")
         return held
     lease.check(world)  # looking up takes its time
     world.say(f"{there.size} customers are to be removed whom only the register knew: they are ours.")

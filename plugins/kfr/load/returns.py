@@ -47,9 +47,7 @@ class Returns:
 
     rows: Ints = field(repr=False)
     earlier: Ints = field(repr=False)  # whom the register has on the day before, too
-    unseen: Ints = field(
-        repr=False
-    )  # whom it does not have: misses of their file, or of the single additions
+    unseen: Ints = field(repr=False)  # whom it does not have: misses of what has sent them
 
 
 def verify(world: World, rows: Ints) -> tuple[Stratum, Returns]:
