@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -50,10 +51,23 @@ def keep(world: World, report: dict[str, Any]) -> Kept:
     content = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     kept = Kept(content=content, signed=sign(content, world.certificate))
     if not world.run.dry_run:
+        _put_by(world, report["began_at"])
         world.state.write(f"reports/{world.run.key}.json", content)
         signature = {name: text for name, text in kept.as_text().items() if name != "report"}
         world.state.write_json(f"signatures/{world.run.key}", signature)
     return kept
+
+
+def _put_by(world: World, began_at: str) -> None:
+    """Keep what the run has said before under a name of its own, if it has begun anew since, as after a clear."""
+    if world.run.key not in names(world.state):
+        return
+    before = json.loads(read(world.state, world.run.key).content)
+    if before["began_at"] != began_at:
+        written_at = re.sub(r"\D", "", before["written_at"][:19])
+        name = f"{world.run.key}-{written_at}"
+        world.state.write(f"reports/{name}.json", world.state.read(f"reports/{world.run.key}.json"))
+        world.state.write_json(f"signatures/{name}", world.state.read_json(f"signatures/{world.run.key}"))
 
 
 def read(state: Place, run: str) -> Kept:
@@ -63,7 +77,7 @@ def read(state: Place, run: str) -> Kept:
 
 
 def names(state: Place) -> list[str]:
-    """The keys of the runs whose signed reports are kept."""
+    """The keys of the runs whose signed reports are kept, and of what each said before it was cleared."""
     return [name.removeprefix("signatures/") for name in state.names("signatures")]
 
 
@@ -131,6 +145,7 @@ def _head(world: World) -> dict[str, Any]:
         "environment": world.settings.environment,
         "fid": world.settings.fid,
         "reason": world.run.reason,
+        "approval": world.run.approval,
         "dry_run": world.run.dry_run,
         "began_at": moment(_began(world)),
         "written_at": moment(world.now),

@@ -26,11 +26,12 @@ from kfr.register.limits import NOTICE_ROWS_PER_DAY
 
 
 def announce_volume(world: World) -> list[str]:
-    """Send the notice for each day of the forecast that needs one, once; return those days."""
+    """Send the notice for each day of the forecast that needs one, once; return those of which it left now."""
     forecast = planning.read(world).forecast
-    for day in forecast.notice_days:
+    days = [day for day in forecast.notice_days if not has_left(world, _delivery(day))]
+    for day in days:
         deliver(world, _delivery(day), notice(world, forecast, day), ask=False)
-    return forecast.notice_days
+    return days
 
 
 def announce_before(world: World, rows: int) -> None:

@@ -5,11 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import RetryDecision, RetryPolicy
+from airflow.sdk import RetryDecision
 from airflow.sdk.configuration import conf
 
-from kfr.operators.step import SQL_FOLDER
+from kfr.operators.step import SQL_FOLDER, KfrRetryPolicy, retry_delay
 
 RESPONSE_HOURS = 12.0  # a plan of yesterday evening is not for today
 
@@ -19,19 +20,22 @@ def response_timeout() -> timedelta:
     return timedelta(hours=conf.getfloat("kfr", "approval_hours", fallback=RESPONSE_HOURS))
 
 
-class KfrAnswerStandsPolicy(RetryPolicy):
+class KfrAnswerStandsPolicy(KfrRetryPolicy):
     """
-    Never ask again after an answer: a "no" and a time-out stand.
+    Never ask again after a "no", or when nobody has answered in time; else retry like any other step.
 
-    What is still tried again is a task that the scheduler gave up without hearing from it. It does so to an answer
-    that comes within seconds of the question, before the worker that asked has ended (apache/airflow#71172).
+    So a moment without the register's state or without Airflow's database ends no load, and costs an approval at most
+    a second question. What is tried again too is a task that the scheduler gave up without hearing from it. It does so
+    to an answer that comes within seconds of the question, before the worker that asked has ended
+    (apache/airflow#71172).
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
     ) -> RetryDecision:
-        del exception, try_number, max_tries, context
-        return RetryDecision.fail("the answer stands")
+        if isinstance(exception, (HITLRejectException, HITLTimeoutError)):
+            return RetryDecision.fail("the answer stands")
+        return super().evaluate(exception, try_number, max_tries, context)
 
 
 class KfrApproveChangesOperator(ApprovalOperator):
@@ -49,7 +53,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
             subject="Approve the changes to Kundeforholdsregisteret",
             fail_on_reject=True,
             response_timeout=response_timeout(),
-            retry_policy=KfrAnswerStandsPolicy(),
+            retry_policy=KfrAnswerStandsPolicy(retry_delay()),
             **kwargs,
         )
         self.planned_by = planned_by
@@ -58,7 +62,7 @@ class KfrApproveChangesOperator(ApprovalOperator):
     def execute(self, context: Any) -> Any:
         plan = self._plan(context)
         if not plan["needs_person"]:
-            return self._approved(context, "the guards")
+            return self._approved(context, _waived_by(context) if plan.get("waived") else "the guards")
         self.body = _body(plan)
         self._tell(context, plan)
         context["task_state_store"].set("asked", plan["fingerprint"])
@@ -109,6 +113,11 @@ class KfrApproveChangesOperator(ApprovalOperator):
     def _plan(self, context: Any) -> dict[str, Any]:
         plan: dict[str, Any] = context["ti"].xcom_pull(task_ids=self.planned_by, key="plan")
         return plan
+
+
+def _waived_by(context: Any) -> str:
+    """Whose word stands for the answer that the guards wanted, and the run was told not to ask for."""
+    return f"{context['dag_run'].triggering_user_name or 'the schedule'}, by approval=never"
 
 
 def _name_of(user: Any) -> str:

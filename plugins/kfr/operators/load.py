@@ -86,7 +86,9 @@ class KfrPlanOperator(KfrStepOperator):
                 require_over(world)
             result = plan(world, first_load=self.first_load)
             check_rejects(world, result)
-            context["ti"].xcom_push("plan", {**asdict(result), "needs_person": needs_person(world, result)})
+            asked = needs_person(world, result)
+            waived = result.asks and not asked
+            context["ti"].xcom_push("plan", {**asdict(result), "needs_person": asked, "waived": waived})
             return result.labels
 
 

@@ -8,8 +8,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kfr.onboarding.institution import DEFAULT
-from kfr.operators.approval import response_timeout
-from kfr.operators.step import INCLUDE_FOLDER
+from kfr.operators.approval import KfrAnswerStandsPolicy, response_timeout
+from kfr.operators.step import INCLUDE_FOLDER, retry_delay
 
 if TYPE_CHECKING:
     from kfr.hooks.premises import AirflowPremises
@@ -27,7 +27,12 @@ class KfrApproveMailOperator(ApprovalOperator):
     """
 
     def __init__(self, *, written_by: str, **kwargs: Any) -> None:
-        super().__init__(fail_on_reject=True, response_timeout=response_timeout(), retries=0, **kwargs)
+        super().__init__(
+            fail_on_reject=True,
+            response_timeout=response_timeout(),
+            retry_policy=KfrAnswerStandsPolicy(retry_delay()),
+            **kwargs,
+        )
         self.written_by = written_by
 
     def execute(self, context: Any) -> Any:

@@ -53,9 +53,14 @@ class KfrRetryPolicy(RetryPolicy):
         return RetryDecision.default()
 
 
+def retry_delay() -> timedelta:
+    """How long before the first retry of a task; each one doubles it."""
+    return timedelta(seconds=conf.getint("kfr", "retry_seconds", fallback=60))
+
+
 def retrying() -> dict[str, Any]:
     """How every task of a load retries, and who is told, for a Dag's `default_args`."""
-    delay = timedelta(seconds=conf.getint("kfr", "retry_seconds", fallback=60))
+    delay = retry_delay()
     return {
         "retries": conf.getint("kfr", "retries", fallback=5),
         "retry_delay": delay,

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kfr.load import confirmation, extract, planning, report, upload, verification
+from kfr.load import confirmation, extract, lease, planning, report, upload, verification
 from kfr.load.report import Kept, build, keep, table
 from kfr.load.upload import NotLoaded
 from kfr.load.volume import notice
@@ -103,6 +103,25 @@ def test_a_report_is_kept_signed_and_sealed_with_the_state_by_run(load: OneLoad)
         b"proven"
         not in (load.institution.folder / load.world.state.scope / f"reports/{run}.json").read_bytes()
     )
+
+
+def test_a_run_that_is_cleared_when_it_is_over_does_not_overwrite_what_it_said_before(load: OneLoad):
+    """What counts of a load is its signed report, for years."""
+    load.join(3)
+    load.load()
+    load.finish()
+    kept = keep(load.world, build(load.world, "not proven"))
+    load.institution.clock.advance(60)
+    kept = keep(load.world, build(load.world, "proven"))  # the same try: nothing is said twice
+    assert report.names(load.world.state) == [load.run.key]
+    lease.release(load.world)
+    load.world.place.remove_all()
+    load.pass_days(1)
+    load.plan()
+    again = keep(load.world, build(load.world))
+    before, now = sorted(report.names(load.world.state), key=len, reverse=True)
+    assert (report.read(load.world.state, before), report.read(load.world.state, now)) == (kept, again)
+    assert before.startswith(f"{load.run.key}-20261123")
 
 
 def test_a_dry_run_has_a_report_and_keeps_none(load: OneLoad):

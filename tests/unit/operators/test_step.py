@@ -1,8 +1,10 @@
 from datetime import timedelta
 
 import pytest
+from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
 from airflow.sdk import RetryAction
 
+from kfr.operators.approval import KfrAnswerStandsPolicy
 from kfr.operators.step import FILES_AT_ONCE, SHARE_WHILE_LOADING, KfrRetryPolicy, retrying
 from kfr.register.errors import ConfigurationError, Fatal, InvalidIdentifier, OutcomeUnknown, Retriable
 
@@ -17,6 +19,16 @@ def test_what_another_try_does_not_cure_fails_at_once(error: Exception):
 @pytest.mark.parametrize("error", [Retriable("x"), OutcomeUnknown("x"), OSError("x")])
 def test_what_another_try_may_cure_is_tried_as_airflow_does(error: Exception):
     assert POLICY.evaluate(error, 1, 5).action is RetryAction.DEFAULT
+
+
+@pytest.mark.parametrize("answer", [HITLRejectException("no"), HITLTimeoutError("nobody")])
+def test_an_answer_stands_and_what_keeps_a_question_from_being_asked_is_tried_again(answer: Exception):
+    """Else a second without the state or the database would end a load of the night, and call somebody."""
+    policy = KfrAnswerStandsPolicy(timedelta(seconds=60))
+    assert policy.evaluate(answer, 1, 5).action is RetryAction.FAIL
+    assert policy.evaluate(Fatal("the plan changed"), 1, 5).action is RetryAction.FAIL
+    for error in (Retriable("x"), OSError("x")):
+        assert policy.evaluate(error, 1, 5).action is RetryAction.DEFAULT
 
 
 def test_an_error_that_says_when_to_ask_again_is_tried_then_and_not_earlier():
