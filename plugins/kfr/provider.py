@@ -112,6 +112,11 @@ def _options() -> dict[str, Any]:
         "periodic_schedule": of(
             "When kfr_periodic_load runs: cron, in Norwegian time.", "0 4 * * *", "string"
         ),
+        "periodic_scope": of(
+            "Whom kfr_periodic_load reads unless its run says otherwise: everyone, or interval (who changed).",
+            "everyone",
+            "string",
+        ),
         "upstream_asset": of(
             "Name or uri of the asset after which kfr_periodic_load runs, instead of by cron.", "", "string"
         ),

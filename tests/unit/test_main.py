@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import os
+import pwd
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import date
@@ -20,6 +22,7 @@ from kfr.load.journal import Journal, Outcome, Send, Witness
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.staging import Staging
 from kfr.relationships.packing import day_number, pack, text_of
+from tests.conftest import ROOT
 from tests.unit.stand import SQL_FOLDER, Stand
 
 CUSTOMER = 1_898_228_475
@@ -77,8 +80,9 @@ def test_a_send_that_is_proven_needs_nobody_to_close_it_and_no_reason_has_an_ide
     journal, monkeypatch
 ):
     send = next(s for s in journal.sends() if s.closed_because is None)
-    with pytest.raises(SystemExit, match="no identity numbers in it"):
-        call(monkeypatch, "close-send", "--send", send.name, "--reason", f"never loaded: {CUSTOMER}")
+    for number in (CUSTOMER, "018190 12345", "987 654 321"):
+        with pytest.raises(SystemExit, match="no identity numbers in it"):
+            call(monkeypatch, "close-send", "--send", send.name, "--reason", f"never loaded: {number}")
     journal.put(proven := replace(send, proven_at=1.0))
     with pytest.raises(SystemExit, match="is proven, so it closes by itself"):
         call(monkeypatch, "close-send", "--send", send.name, "--reason", "x")
@@ -272,6 +276,54 @@ def test_the_sql_files_are_checked_and_a_wrong_one_ends_with_an_error(
     assert "nothing_like_it" in capsys.readouterr().out
 
 
+COMMANDS = [
+    "sends",
+    "close-send --send x --reason x",
+    "removals",
+    "mirror",
+    "report",
+    "rejects",
+    "rejects --retry",
+]
+
+
+@pytest.mark.parametrize("arguments", [*COMMANDS, "ask", "ask --reason x", "rotate-key"])
+def test_an_error_of_ours_is_a_line_and_no_traceback(stand: Stand, monkeypatch, arguments: str):
+    monkeypatch.setenv("AIRFLOW_CONN_KFR_DEFAULT", json.dumps({"conn_type": "kfr", "extra": {}}))
+    with pytest.raises(SystemExit, match="environment") as told:
+        call(monkeypatch, *arguments.split())
+    assert isinstance(told.value.code, str)
+    assert told.value.__suppress_context__
+
+
+def test_a_state_that_is_not_there_is_said_in_a_line_too(stand: Stand, monkeypatch):
+    with pytest.raises(SystemExit, match="is missing"):
+        call(monkeypatch, "mirror", "--version", "3")
+
+
+def test_what_sudo_lets_others_run_takes_nothing_from_the_folder_they_call_it_in(tmp_path: Path):
+    """By the rule as docs/privacy.md has it: else who may run it as the workers' account may run anything as it."""
+    evil = "import pathlib; pathlib.Path('evil').touch()\n"
+    (tmp_path / "kfr").mkdir()
+    for file in ("kfr/__init__.py", "kfr/__main__.py", "argparse.py"):
+        (tmp_path / file).write_text(evil)
+    page = (ROOT / "docs" / "privacy.md").read_text()
+    rules = re.findall(r"^  .*?/bin/python (.*-m kfr) \w+", page, flags=re.MULTILINE)
+    assert len(rules) == 2
+    for options in rules:
+        ran = subprocess.run(
+            [sys.executable, *options.split(), "--help"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert "rotate-key" in ran.stdout
+        assert not (tmp_path / "evil").exists()
+
+
 def asking(monkeypatch: pytest.MonkeyPatch, given: str, *arguments: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(given))
     call(monkeypatch, "ask", *arguments)
@@ -288,11 +340,34 @@ def test_customers_are_asked_about_by_standard_input_and_answered_by_the_number_
     assert text_of(CUSTOMER) not in "".join(lines)
     asking(monkeypatch, "")
     (reading,) = capsys.readouterr().out.splitlines()
-    assert reading.endswith("2 customers  a question of the customer's")
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert reading.endswith(f"  {me}  2 customers  a question of the customer's")
+
+
+@pytest.mark.parametrize(("account", "name"), [({"SUDO_USER": "kari"}, "kari"), ({}, "uid 54321")])
+def test_who_asks_is_who_called_sudo_and_nobody_names_himself(
+    stand: Stand, monkeypatch, capsys: Any, account: dict[str, str], name: str
+):
+    """The second as in a container under a number that has no name."""
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    for variable, value in account.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    asking(monkeypatch, "", "--reason", "why")
+    asking(monkeypatch, "")
+    assert f"  {name}  0 customers  why" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"), [("Kari\n", "why"), ("0189822847\n", "why"), ("", "of 01898228475")]
+    ("given", "reason"),
+    [
+        ("Kari\n", "why"),
+        ("0189822847\n", "why"),
+        ("", "of 01898228475"),
+        ("", "of 018982-28475"),
+        ("", "of 987.654.321"),
+    ],
 )
 def test_what_is_no_identity_number_is_not_looked_for_and_none_is_kept_as_a_reason(
     stand: Stand, monkeypatch, given: str, reason: str

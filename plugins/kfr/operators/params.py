@@ -5,8 +5,10 @@ from copy import copy
 from enum import StrEnum
 
 from airflow.sdk import Param
+from airflow.sdk.configuration import conf
 
 from kfr.onboarding.institution import Institution
+from kfr.register.errors import ConfigurationError
 
 
 class Tag(StrEnum):
@@ -21,7 +23,10 @@ class Tag(StrEnum):
 # Headings of the trigger form. Params without one stand first, and only they are unfolded: what is most often chosen.
 WHOM, APPROVAL, WHERE = "Who is compared, and with what", "Approval and report", "Connections"
 
-NO_IDENTIFIER = r"^(?![\s\S]*\d{9})[\s\S]*$"
+# An identity number as it is usually written: in a row, 6+5 or 3+3+3. Digits around the last two are another number,
+# say a date with the time behind it. The hyphen is escaped so that a browser reads the pattern as Python does.
+IDENTIFIER = r"\d{9}|(?<!\d)(?:\d{6}[\s.\-]\d{5}|\d{3}[\s.]\d{3}[\s.]\d{3})(?!\d)"
+NO_IDENTIFIER = rf"^(?![\s\S]*(?:{IDENTIFIER}))[\s\S]*$"
 
 # A text that may stay empty has to allow null: else the form asks for it, and its button stays grey.
 LOAD_PARAMS = {
@@ -42,7 +47,8 @@ LOAD_PARAMS = {
         "auto",
         enum=["auto", "always", "never"],
         title="Approval",
-        description="Whether a person approves the plan: when a guard asks for it, always, or never.",
+        description="Whether a person approves the plan: when a guard asks for it, always, or never. With never the "
+        "report names who started the run.",
         section=APPROVAL,
     ),
     "reason": Param(
@@ -51,7 +57,8 @@ LOAD_PARAMS = {
         maxLength=500,
         pattern=NO_IDENTIFIER,
         title="Reason",
-        description="Why this run; kept in the report. No identity numbers: nine or more digits are refused.",
+        description="Why this run; kept in the report. No identity numbers: nine or more digits are refused, in a "
+        "row, as 6+5 or as 3+3+3.",
         section=APPROVAL,
     ),
     "kfr_conn_id": Param(
@@ -92,7 +99,7 @@ PERIODIC_PARAMS = {
         enum=[None, "everyone", "interval"],
         title="Scope",
         description="Whom the run is about: everyone, or who changed in an interval. Empty: everyone; in a backfill "
-        "the interval of each run.",
+        "the interval of each run. The setting periodic_scope fills this in.",
         section=WHOM,
     ),
     "compare_with": Param(
@@ -119,12 +126,25 @@ RECONCILE_PARAMS = {
 
 
 def params_of(institution: Institution, params: Mapping[str, Param]) -> dict[str, Param]:
-    """The params of a Dag of one institution: its own connections are the defaults.
+    """The params of a Dag of one institution: its own connections and the installation's scope are the defaults.
 
     Copies: a Param keeps the value that a run gave it, and would hand it to another Dag of the same process.
     """
     own = {"kfr_conn_id": institution.kfr_conn_id, "warehouse_conn_id": institution.warehouse_conn_id}
+    if "scope" in params and (scope := _periodic_scope()):
+        own["scope"] = scope
     return {
         name: Param(own[name], **param.schema) if name in own else copy(param)
         for name, param in params.items()
     }
+
+
+def _periodic_scope() -> str | None:
+    """`periodic_scope`; None for everyone, so that a backfill is still about the interval of each run.
+
+    :raises ConfigurationError: it is neither of the two. Airflow then shows the Dag as broken, with the error's text.
+    """
+    scope = conf.get("kfr", "periodic_scope", fallback="everyone")
+    if scope not in ("everyone", "interval"):
+        raise ConfigurationError(f"[kfr] periodic_scope is {scope!r}: set it to everyone or interval.")
+    return None if scope == "everyone" else scope

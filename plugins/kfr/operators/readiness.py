@@ -63,6 +63,8 @@ class KfrReadinessReportOperator(BaseOperator):
     """
     Gather the findings into a page, keep it, mail it to the institution's own people; fail if one is missing.
 
+    The callbacks of a failed task leave this one out. So where its mail cannot go, it takes the alerts' way itself.
+
     :param institution: key of the institution whose Dag this is.
     :param include: folder of the institutions' files.
     """
@@ -85,22 +87,39 @@ class KfrReadinessReportOperator(BaseOperator):
         text, page = as_text(findings), as_html(findings, heading)
         self.log.info("%s\n%s", heading, text)
         failed = [finding.check for finding in findings if not finding.passed]
-        if "staging" not in failed:
-            key = run_key(context["dag_run"].dag_id, context["dag_run"].run_id)
-            premises.state.write(f"reports/{key}.html", page.encode())
-        if "mail" not in failed and (to := _recipient(premises)):
-            premises.mailer.send(
-                to=to,
-                subject=f"KFR readiness: {len(findings) - len(failed)} of {len(findings)} in place",
-                text=text,
-                message_id=make_msgid(domain="kfr.invalid"),
-                attachments=[
-                    Attachment(name="readiness.html", media_type="text/html", content=page.encode())
-                ],
-            )
+        subject = f"KFR readiness: {len(findings) - len(failed)} of {len(findings)} in place"
+        to = _recipient(premises) if "mail" not in failed else None
+        try:
+            if "staging" not in failed:
+                key = run_key(context["dag_run"].dag_id, context["dag_run"].run_id)
+                premises.state.write(f"reports/{key}.html", page.encode())
+            if to:
+                premises.mailer.send(
+                    to=to,
+                    subject=subject,
+                    text=text,
+                    message_id=make_msgid(domain="kfr.invalid"),
+                    attachments=[
+                        Attachment(name="readiness.html", media_type="text/html", content=page.encode())
+                    ],
+                )
+        except Exception as error:
+            self._alert(subject, f"The report was not kept or not mailed ({type(error).__name__}).\n\n{text}")
+            raise
         if failed:
+            if not to:
+                self._alert(subject, text)
             raise Fatal(f"Not in place: {', '.join(failed)}. The failed tasks say what to do.")
         return page
+
+    def _alert(self, subject: str, text: str) -> None:
+        from kfr.notifications.alerts import Severity
+        from kfr.notifications.channel import send
+
+        try:
+            send(f"[KFR, {Severity.MORNING}] {subject}", text, Severity.MORNING)
+        except Exception as error:  # noqa: BLE001 - the task must fail for what it found, not for this
+            self.log.warning("Nobody is told (%s): see Alerts in the runbook.", type(error).__name__)
 
 
 def _premises(task: KfrCheckOperator | KfrReadinessReportOperator, context: Any) -> "AirflowPremises":
