@@ -43,7 +43,7 @@ def kfr_integration_test() -> None:
         subject="Send the completed integration test to Bits (C-3)",
         written_by="write_report",
     )
-    send = KfrSendReportOperator(task_id="send_report")
+    send = KfrSendReportOperator(task_id="send_report", written_by="write_report")
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
     clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", last="send_report")
 

@@ -25,7 +25,7 @@ def kfr_registration() -> None:
     approve = KfrApproveMailOperator(
         task_id="approve_form", subject="Send the registration form to Bits (B-2)", written_by="write_form"
     )
-    send = KfrSendRegistrationOperator(task_id="send_form")
+    send = KfrSendRegistrationOperator(task_id="send_form", written_by="write_form")
 
     write >> approve >> send
 

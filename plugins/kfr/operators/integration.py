@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kfr.operators.papers import PREVIEW
+from kfr.operators.papers import PREVIEW, require_as_shown
 from kfr.operators.step import KfrStepOperator
 from kfr.register.errors import Fatal
 
 if TYPE_CHECKING:
-    from kfr.load.papers import Mail
     from kfr.load.world import World
+    from kfr.onboarding.completed_test import CompletedTest
 
 
 class KfrTestEnvironmentOperator(KfrStepOperator):
@@ -66,13 +66,12 @@ class KfrIntegrationReportOperator(KfrStepOperator):
     """
 
     def execute(self, context: Any) -> str:
-        from kfr.load.papers import preview
         from kfr.onboarding.completed_test import completed_test, keep
 
         with self.world(context) as world:
             test = completed_test(world, self.read_file(world))
             keep(world, test)
-            context["ti"].xcom_push(PREVIEW, preview(test.norwegian, test.english, world.mail_to))
+            context["ti"].xcom_push(PREVIEW, _shown(world, test))
         if test.failed:
             raise Fatal(
                 f"Cases that failed: {', '.join(test.failed)}. The report has answers and CorrelationIDs. Nothing is "
@@ -82,11 +81,28 @@ class KfrIntegrationReportOperator(KfrStepOperator):
 
 
 class KfrSendReportOperator(KfrStepOperator):
-    """Mail the completed test once; XCom gets the Message-ID."""
+    """
+    Mail the completed test once, as it was approved; XCom gets the Message-ID.
 
-    def step(self, world: "World") -> str:
+    :param written_by: task id that showed it in XCom.
+    """
+
+    def __init__(self, *, written_by: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.written_by = written_by
+
+    def execute(self, context: Any) -> str:
         from kfr.load.deliveries import deliver
         from kfr.onboarding.completed_test import completed_test
 
-        mail: Mail = completed_test(world, self.read_file(world)).norwegian
-        return deliver(world, f"c-3-{world.run.key}", mail, ask=True)
+        with self.world(context) as world:
+            test = completed_test(world, self.read_file(world))
+            require_as_shown(context, self.written_by, _shown(world, test))
+            return deliver(world, f"c-3-{world.run.key}", test.norwegian, ask=True)
+
+
+def _shown(world: "World", test: "CompletedTest") -> str:
+    """What a person reads before it is mailed."""
+    from kfr.load.papers import preview
+
+    return preview(test.norwegian, test.english, world.mail_to)

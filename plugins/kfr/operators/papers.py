@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kfr.onboarding.institution import DEFAULT
 from kfr.operators.approval import KfrAnswerStandsPolicy, response_timeout
 from kfr.operators.step import INCLUDE_FOLDER, retry_delay
+from kfr.register.errors import Fatal
 
 if TYPE_CHECKING:
     from kfr.hooks.premises import AirflowPremises
@@ -60,11 +61,10 @@ class KfrRegistrationOperator(BaseOperator):
         self.include = str(include)
 
     def execute(self, context: Any) -> str:
-        from kfr.load.papers import preview
         from kfr.onboarding.registration import require_complete
 
         premises, form = self.fill_in(context)
-        text = f"{form.as_text()}\n{preview(form.norwegian, form.english, premises.mail_to)}"
+        text = self.shown(premises, form)
         before = [name for name in premises.state.names("deliveries") if name.startswith(f"{DELIVERY}-")]
         if before:
             text = f"**Mailed before: {len(before)} times.**\n\n{text}"
@@ -72,6 +72,12 @@ class KfrRegistrationOperator(BaseOperator):
         context["ti"].xcom_push(PREVIEW, text)
         require_complete(premises.institution)
         return form.title
+
+    def shown(self, premises: "AirflowPremises", form: "Registration") -> str:
+        """What a person reads before it is mailed."""
+        from kfr.load.papers import preview
+
+        return f"{form.as_text()}\n{preview(form.norwegian, form.english, premises.mail_to)}"
 
     def fill_in(self, context: Any) -> tuple["AirflowPremises", "Registration"]:
         """The form as the institution's file gives it now."""
@@ -86,7 +92,15 @@ class KfrRegistrationOperator(BaseOperator):
 
 
 class KfrSendRegistrationOperator(KfrRegistrationOperator):
-    """Mail the registration form once, and keep it; XCom gets the Message-ID."""
+    """
+    Mail the registration form once, as it was approved, and keep it; XCom gets the Message-ID.
+
+    :param written_by: task id that showed it in XCom.
+    """
+
+    def __init__(self, *, written_by: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.written_by = written_by
 
     def execute(self, context: Any) -> str:
         from kfr.load.deliveries import deliver
@@ -95,6 +109,21 @@ class KfrSendRegistrationOperator(KfrRegistrationOperator):
 
         premises, form = self.fill_in(context)
         require_complete(premises.institution)
+        require_as_shown(context, self.written_by, self.shown(premises, form))
         key = run_key(context["dag_run"].dag_id, context["dag_run"].run_id)
         premises.state.write(f"reports/{key}.docx", form.document)
         return deliver(premises, f"{DELIVERY.removeprefix('deliveries/')}-{key}", form.norwegian, ask=True)
+
+
+def require_as_shown(context: Any, written_by: str, text: str) -> None:
+    """
+    Raise Fatal unless `text` is what a person has read, and approved, in XCom.
+
+    What it is made of may have been edited since: an answer takes up to twelve hours.
+    """
+    shown = context["ti"].xcom_pull(task_ids=written_by, key=PREVIEW) or ""
+    if not shown.endswith(text):
+        raise Fatal(
+            f"The mail is not the one that was approved: the institution's file has changed since. Nothing was mailed. "
+            f"Clear {written_by} with what follows it."
+        )
