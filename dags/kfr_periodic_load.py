@@ -48,8 +48,8 @@ def kfr_periodic_load(institution: Institution) -> None:
     acquire = KfrAcquireSensor(task_id="acquire_register").as_setup()  # type: ignore[no-untyped-call]
     extract = KfrExtractOperator(task_id="extract_relationships")
     plan = KfrPlanOperator(task_id="plan_changes")
-    announce = KfrAnnounceOperator(task_id="announce_volume")
     approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
+    announce = KfrAnnounceOperator(task_id="announce_volume")
     upload = KfrBatchFileOperator.partial(
         task_id="upload_batch_file",
         map_index_template="{{ file }}",
@@ -72,7 +72,7 @@ def kfr_periodic_load(institution: Institution) -> None:
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
     clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", last="record_mirror")
 
-    ready >> acquire >> extract >> plan >> announce >> approve >> [upload, today]
+    ready >> acquire >> extract >> plan >> approve >> announce >> [upload, today]
     [upload, today] >> close >> remove >> verify
     [upload, today, close, remove, verify] >> record
     record >> release.as_teardown(setups=acquire)

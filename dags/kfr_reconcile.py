@@ -49,8 +49,8 @@ def kfr_reconcile(institution: Institution) -> None:
     extract = KfrExtractOperator(task_id="extract_relationships")
     compare = KfrCompareSensor(task_id="compare_register")
     plan = KfrPlanOperator(task_id="plan_changes", compared=True)
-    announce = KfrAnnounceOperator(task_id="announce_volume")
     approve = KfrApproveChangesOperator(task_id="approve_changes", planned_by="plan_changes")
+    announce = KfrAnnounceOperator(task_id="announce_volume")
     upload = KfrBatchFileOperator.partial(
         task_id="upload_batch_file",
         map_index_template="{{ file }}",
@@ -73,7 +73,7 @@ def kfr_reconcile(institution: Institution) -> None:
     release = KfrReleaseOperator(task_id="release_register", pool=POOL)
     clean = KfrRemoveStagedFilesOperator(task_id="remove_staged_files", last="record_mirror")
 
-    ready >> acquire >> extract >> compare >> plan >> announce >> approve >> [upload, today]
+    ready >> acquire >> extract >> compare >> plan >> approve >> announce >> [upload, today]
     [upload, today] >> close >> remove >> verify
     [upload, today, close, remove, verify] >> record
     record >> release.as_teardown(setups=acquire)

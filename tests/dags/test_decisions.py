@@ -5,7 +5,6 @@ import pytest
 REAL_PERSON = "55068575027"  # the example of the 2021 series, right and not synthetic
 FROM_THE_NOTICE_ON = {
     "announce_volume",
-    "approve_changes",
     "upload_batch_file",
     "register_arrivals",
     "close_arrivals",
@@ -74,6 +73,7 @@ def test_a_no_fails_the_run_with_nothing_sent_and_can_be_thought_over(bank):
     run.answer("approve_changes", "Reject")
     assert run.go() == "failed"
     assert run.states["approve_changes"] == "failed"
+    assert run.states["announce_volume"] == "upstream_failed"  # Bits does not hear of what is not to be
     assert_nothing_left(bank)
     assert bank.lease_is_free
     assert [m.subject.split("]")[0].strip() for m in bank.simulator.mails][-3:] == [

@@ -108,8 +108,8 @@ class Play:
         if self.run.dry_run and self.states["plan_changes"] == "success":
             self.states |= dict.fromkeys(self.writers, "skipped")
         else:
-            self._simple("announce_volume", ["plan_changes"], volume.announce_volume)
-            self._simple("approve_changes", ["announce_volume"], self._approve)
+            self._simple("approve_changes", ["plan_changes"], self._approve)
+            self._simple("announce_volume", ["approve_changes"], volume.announce_volume)
             self._load()
             self._simple("remove_ended", [self.closing], removal.remove_ended)
             self._simple("verify_register", ["remove_ended"], verification.verify)
@@ -137,8 +137,8 @@ class Play:
     def writers(self) -> list[str]:
         """The tasks that a dry run skips."""
         tasks = [
-            "announce_volume",
             "approve_changes",
+            "announce_volume",
             "upload_batch_file",
             self.beside,
             self.closing,
@@ -147,7 +147,7 @@ class Play:
         return [*tasks, "verify_register", *(["send_confirmation"] if self.kind == "first" else [])]
 
     def _load(self) -> None:
-        if self.states["approve_changes"] != "success":
+        if self.states["announce_volume"] != "success":
             self.states |= dict.fromkeys(("upload_batch_file", self.beside, self.closing), "upstream_failed")
             return
         labels = planning.read(self.institution.world(self.run)).labels
@@ -158,7 +158,7 @@ class Play:
         if self.states.get(self.beside) != "success" and self.kind == "first":
             play_together(clock, *slots, self._arrivals(list(files)))
         else:
-            self._simple(self.beside, ["approve_changes"], arrivals.register_today)
+            self._simple(self.beside, ["announce_volume"], arrivals.register_today)
             play_together(clock, *slots)
         bad = [t for t in [*files, self.beside] if self.states.get(t) != "success"]
         if bad:

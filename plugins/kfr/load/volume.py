@@ -1,7 +1,8 @@
 """The notice to Bits before more than 100,000 relationships go in a day (ONB D-3).
 
-It goes when the plan is made, for each day of its forecast. A plan can be carried out on another day than it was
-forecast for: it waited for a person, files were sent again, many arrived. So whoever sends counts once more.
+It goes when the plan is approved, for each day of its forecast from today on: of a plan that a person turns down Bits
+hears nothing. A plan can be carried out on another day than it was forecast for: it waited for that person, files were
+sent again, many arrived. So whoever sends counts once more.
 """
 
 from datetime import date
@@ -27,8 +28,8 @@ from kfr.register.limits import NOTICE_ROWS_PER_DAY
 
 def announce_volume(world: World) -> list[str]:
     """Send the notice for each day of the forecast that needs one, once; return those of which it left now."""
-    forecast = planning.read(world).forecast
-    days = [day for day in forecast.notice_days if not has_left(world, _delivery(day))]
+    forecast, today = planning.read(world).forecast, oslo_today(world.clock).isoformat()
+    days = [day for day in forecast.notice_days if day >= today and not has_left(world, _delivery(day))]
     for day in days:
         deliver(world, _delivery(day), notice(world, forecast, day), ask=False)
     return days

@@ -40,7 +40,7 @@ class KfrAnswerStandsPolicy(KfrRetryPolicy):
 
 class KfrApproveChangesOperator(ApprovalOperator):
     """
-    Ask a person to approve the plan, by its figures; return at once when nothing needs a person.
+    Ask a person to approve the plan, by its figures; return at once when nothing needs a person, or in a dry run.
 
     The answer is bound to the plan's fingerprint: what was approved is what runs.
 
@@ -61,6 +61,8 @@ class KfrApproveChangesOperator(ApprovalOperator):
 
     def execute(self, context: Any) -> Any:
         plan = self._plan(context)
+        if context["params"]["dry_run"]:
+            return None  # the next task ends it
         if not plan["needs_person"]:
             return self._approved(context, _waived_by(context) if plan.get("waived") else "the guards")
         self.body = _body(plan)
