@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kfr.load.lease import Lease
     from kfr.notifications.alerts import Alert
     from kfr.notifications.ledger import Ledger
 
@@ -43,8 +44,11 @@ async def alert_late(context: Any = None, kfr_conn_id: str = "kfr_default") -> N
 
 
 def _tell_of_failure(context: Any, *, again: bool) -> None:
+    from kfr.links.page import run_url
     from kfr.load.world import is_load
-    from kfr.notifications.failures import failure_of
+    from kfr.notifications.alerts import Topic
+    from kfr.notifications.failures import ENDS, failure_of
+    from kfr.notifications.ledger import OWN
 
     dag_run = context["dag_run"]
     if (context.get("params") or {}).get("dry_run") or not is_load(dag_run.dag_id):
@@ -55,18 +59,23 @@ def _tell_of_failure(context: Any, *, again: bool) -> None:
         lambda standing: failure_of(context, standing, again=again),
         lambda: not again and _is_first(context),
     )
+    if ledger and context["ti"].task_id == ENDS[-1]:
+        # A person may have marked the run, or the question was lost: no answer came that would have closed it.
+        links = (("page", run_url(dag_run.dag_id, dag_run.run_id)),)
+        ledger.over([Topic.APPROVAL], "The run has ended, and its plan waits for nobody.", links, until=OWN)
 
 
 def _tell_of_lateness(run: dict[str, Any], kfr_conn_id: str) -> None:
     from kfr.notifications.alerts import Topic
 
     def is_new() -> bool:
-        """False if this very run has failed and was told of: that it is late goes without saying."""
-        return not ledger.is_open(Topic.LOAD, ledger.run) if ledger else True
+        """False if this very run has failed or asks a person, and was told of: its lateness goes without saying."""
+        return not (ledger and any(ledger.is_open(t, ledger.run) for t in (Topic.LOAD, Topic.APPROVAL)))
 
     try:
         ledger = _ledger(kfr_conn_id, run["dag_id"], run["dag_run_id"])
-        _tell_once(ledger, lambda standing: _lateness(run, standing), is_new=is_new)
+        holder = _other_holder(ledger) if ledger else None
+        _tell_once(ledger, lambda standing: _lateness(run, standing, holder), is_new=is_new)
     except Exception as error:  # noqa: BLE001 - see alert_failure
         log.warning("An alert could not be sent (%s): see Alerts in the runbook.", type(error).__name__)
 
@@ -108,21 +117,48 @@ def _standing(ledger: "Ledger | None") -> str:
         return "nothing can be said: its state cannot be read."
 
 
-def _lateness(run: dict[str, Any], standing: str) -> "Alert":
+def _lateness(run: dict[str, Any], standing: str, holder: "Lease | None") -> "Alert":
     from kfr.links.page import run_url
     from kfr.notifications.alerts import Alert, Severity, Topic
 
+    what = "The periodic load is not proven in time."
+    do = "open the page: it says what the run waits for. A run that waits for another load or for a file goes on by "
+    do += "itself; one that waits for a person does not."
+    links = [("page", run_url(run["dag_id"], run["dag_run_id"]))]
+    if holder:
+        what += f" Its turn has not come: the register is held by run {holder.run_id} of {holder.dag_id}."
+        do = "nothing at night: it goes on by itself when that run is over. In the morning see how far that one is."
+        links.append(("page of the run that holds the register", run_url(holder.dag_id, holder.run_id)))
     return Alert(
         topic=Topic.LATE,
         cause="late",
-        severity=Severity.ACT,
-        what="The periodic load is not proven in time.",
+        severity=Severity.MORNING if holder else Severity.ACT,
+        what=what,
         means=standing,
-        do="open the page: it says what the run waits for. A run that waits for another load or for a file goes "
-        "on by itself; one that waits for a person does not.",
+        do=do,
         section="The load is late",
-        links=(("page", run_url(run["dag_id"], run["dag_run_id"])),),
+        links=tuple(links),
     )
+
+
+def _other_holder(ledger: "Ledger") -> "Lease | None":
+    """The lease, if another run that is under way holds it; None, too, if that cannot be told: somebody must wake."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    from kfr.load.lease import Lease
+    from kfr.load.staging import run_key
+
+    try:
+        holder = Lease(**ledger.state.read_json("lease"))
+        if not holder.held or run_key(holder.dag_id, holder.run_id) == ledger.run:
+            return None
+        active = RuntimeTaskInstance.get_dr_count(
+            dag_id=holder.dag_id, run_ids=[holder.run_id], states=["queued", "running"]
+        )
+    except Exception as error:  # noqa: BLE001 - no lease yet, another key, an Airflow that does not answer
+        log.warning("Who holds the register cannot be told (%s).", type(error).__name__)
+        return None
+    return holder if active else None
 
 
 def _ledger(kfr_conn_id: str, dag_id: str, run_id: str) -> "Ledger | None":

@@ -2,19 +2,21 @@
 
 import functools
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Concatenate, ParamSpec
 
-from kfr.clock import OSLO
+from kfr.clock import OSLO, oslo_today
 from kfr.links.page import run_url, task_url
+from kfr.load import watermark
 from kfr.load.planning import Plan
 from kfr.load.removal import WAITING
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.summary import days_left
 from kfr.load.world import World
 from kfr.notifications.alerts import Alert, Severity, Topic
-from kfr.notifications.ledger import Ledger
+from kfr.notifications.ledger import OWN, Ledger
 
+RECONCILE = "kfr_reconcile"  # before the institution's name in a Dag id
 MANY_REJECTS = "many_rejects"  # code of the guard
 CERTIFICATE_DAYS = (7, 30, 60)  # told once at each
 REMOVALS_WAIT_AT_MOST = timedelta(days=1)
@@ -85,12 +87,13 @@ def ask_for_approval(world: World, plan: dict[str, Any], within: timedelta) -> N
 
 @quietly
 def approved(world: World, by: str) -> None:
-    Ledger.of(world).over([Topic.APPROVAL], f"The plan was approved by {by}.", _links(world))
+    Ledger.of(world).over([Topic.APPROVAL], f"The plan was approved by {by}.", _links(world), until=OWN)
 
 
 @quietly
 def not_approved(world: World) -> None:
-    Ledger.of(world).over([Topic.APPROVAL], "The plan was not approved, and the run fails.", _links(world))
+    why = "The plan was not approved, and the run fails."
+    Ledger.of(world).over([Topic.APPROVAL], why, _links(world), until=OWN)
 
 
 @quietly
@@ -178,9 +181,26 @@ def disagrees(world: World, misses: int, sampled: int) -> None:
 
 @quietly
 def recovered(world: World, since: float) -> None:
-    """A load is proven, and that was recorded `since` (Unix seconds): what was wrong with loading before is over."""
-    topics = [Topic.LOAD, Topic.LATE, Topic.DISAGREES]
-    Ledger.of(world).over(topics, f"{world.run.dag_id} is proven.", _links(world), until=since)
+    """A load is proven, and that was recorded `since` (Unix seconds): what it was told of, or makes good, is over.
+
+    Only a reconciliation asks the register itself: other loads go by the mirror, with which the register disagrees.
+    """
+    topics = [Topic.LOAD, Topic.LATE, Topic.APPROVAL]
+    if world.run.dag_id.partition("__")[0] == RECONCILE:
+        topics.append(Topic.DISAGREES)
+    until = min(since, _made_good_until(world))
+    Ledger.of(world).over(topics, f"{world.run.dag_id} is proven.", _links(world), until=until)
+
+
+def _made_good_until(world: World) -> float:
+    """Up to when (Unix seconds) what other runs had told is over: to the end of the day as of which all is proven.
+
+    A load of some given days, or as of a past day, leaves the watermark where it is, and says nothing of the others'.
+    """
+    proven, as_of = watermark.read(world), world.run.as_of
+    if proven is None or world.run.interval or (as_of and as_of < oslo_today(world.clock)):
+        return OWN
+    return datetime.combine(proven + timedelta(days=1), time(), OSLO).timestamp()
 
 
 def _links(world: World, task_id: str | None = None) -> tuple[tuple[str, str], ...]:

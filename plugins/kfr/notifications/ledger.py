@@ -16,6 +16,8 @@ from kfr.load.world import World
 from kfr.notifications.alerts import Alert, Severity, Topic, standing
 from kfr.notifications.channel import send
 
+OWN = float("-inf")  # for `Ledger.over`: of what is open, only what this run opened
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
@@ -46,7 +48,8 @@ class Ledger:
         """Keep that it is told of, before it is; False if it was already, or need not be.
 
         A later failure of the same run, and the same cause, are not, unless someone has to get up for it only now, or
-        what went on by itself has ended, or it was cleared in between.
+        what went on by itself has ended, or it was cleared in between. A plan of another run, or one that was planned
+        anew, is another question: its answer counts for no other.
         """
         name = f"{FOLDER}/{alert.topic}.json"
         entry = {
@@ -60,11 +63,12 @@ class Ledger:
         }
         if not self.state.create_json(name, entry):
             before = self._read(name)
-            known = self.run == before.get("run") or alert.cause == before.get("cause")
+            same = (self.run == before.get("run"), alert.cause == before.get("cause"))
+            known = all(same) if alert.topic is Topic.APPROVAL else any(same)
             known |= alert.follows and self.run == before.get("again_in")
             worse = (before.get("severity"), alert.severity) == (Severity.MORNING, Severity.ACT)
             ends = alert.ended and not before.get("ended", True)
-            ends |= alert.ended and before["run"] == self.run and alert.clears > before.get("clears", 0)
+            ends |= alert.ended and before.get("run") == self.run and alert.clears > before.get("clears", 0)
             if known and (alert.follows or not (worse or ends)):
                 if before["run"] != self.run:  # what follows in this run is known, too
                     self.state.write_json(name, before | {"again_in": self.run})
@@ -86,6 +90,7 @@ class Ledger:
     def tell(self, alert: Alert) -> None:
         """Tell of something that has no end."""
         send(alert.subject(self.institution), alert.text(), alert.severity)
+        count_alert(alert.topic)
 
     def over(
         self,
@@ -103,11 +108,14 @@ class Ledger:
         found = {n: e for n, e in found.items() if e.get("run") == self.run or e.get("since", 0.0) <= until}
         if not found:
             return False
-        was = "\n".join(f"- {entry.get('what', 'an alert that cannot be read')}" for entry in found.values())
-        parts = [
-            f"{why} What was told before is over:\n{was}",
-            f"For the register this means: {self.standing}",
+        was = "\n".join(f"- {_what(entry)}" for entry in found.values())
+        parts = [f"{why} What was told before is over:\n{was}"]
+        others = [
+            n for topic in Topic if (n := f"{FOLDER}/{topic}.json") not in found and self.state.exists(n)
         ]
+        if still := "".join(f"\n- {_what(self._read(name))}" for name in others):
+            parts.append(f"Not over:{still}")
+        parts.append(f"For the register this means: {self.standing}")
         text = "\n\n".join([*parts, *(f"{name}: {address}" for name, address in links)]) + "\n"
         send(f"[KFR, over] {why.rstrip('.')} ({self.institution})", text, None)
         for name in found:
@@ -126,3 +134,7 @@ class Ledger:
         except StateDamaged:
             return {}
         return entry
+
+
+def _what(entry: dict[str, Any]) -> str:
+    return str(entry.get("what", "an alert that cannot be read"))

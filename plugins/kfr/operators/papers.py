@@ -124,6 +124,6 @@ def require_as_shown(context: Any, written_by: str, text: str) -> None:
     shown = context["ti"].xcom_pull(task_ids=written_by, key=PREVIEW) or ""
     if not shown.endswith(text):
         raise Fatal(
-            f"The mail is not the one that was approved: the institution's file has changed since. Nothing was mailed. "
+            "The mail is not the one that was approved: the institution's file has changed since. Nothing left. "
             f"Clear {written_by} with what follows it."
         )

@@ -88,6 +88,7 @@ def whole_load(stand: Stand) -> list[str]:
         planning.approve(world, by="kari")
         upload.upload(world, "0001")
         cases.disagrees(world, 1, 5)
+        cases.notice_sent(world, ["2026-11-23"])
     with pytest.raises(Fatal):
         operator(load.KfrRecordMirrorOperator, verified_by="verify").execute(stand.context())
     return new
@@ -107,7 +108,7 @@ def test_a_load_is_measured_by_what_statsd_gets(stand: Stand, packets: Packets):
     assert (got["kfr.sends.open"][-1], got["kfr.sends.unproven"][-1]) == ("1|g", "1|g")
     assert got["kfr.register.possible"][-1] == "5|g"
     assert int(got["kfr.certificate.days_left"][-1].removesuffix("|g")) > 300
-    assert got["kfr.alerts.disagrees"] == got["kfr.alerts.rejects"] == ["1|c"]
+    assert got["kfr.alerts.disagrees"] == got["kfr.alerts.rejects"] == got["kfr.alerts.notice"] == ["1|c"]
     assert (got["kfr.alerts.open"][0], got["kfr.alerts.open"][-1]) == ("0|g", "2|g")
     assert got["kfr.loads.not_proven"] == ["1|c"]
     assert float(got["kfr.load"][0].removesuffix("|ms")) >= 0

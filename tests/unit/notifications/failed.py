@@ -13,6 +13,7 @@ from tests.unit.stand import SQL_FOLDER, Stand
 SECRET = "01010112345"
 CORRELATION_ID = "c0ffee00-0000-4000-8000-000000000000"
 TRIES = 6
+ASKED = {"fingerprint": "f" * 64, "added": 5, "removals": 700, "findings": [{"message": "many removals"}]}
 
 
 def not_loaded(label: str = "0002", late: int = 2, done: int = 1) -> NotLoaded:
@@ -42,6 +43,8 @@ def failed(
 
 
 def recover(stand: Stand, run_id: str = "manual__1") -> None:
+    """A load for everyone, as of today, is proven."""
+    stand.staging.state.write_json("watermark", {"as_of": stand.today.isoformat(), "run": run_id})
     with world_of(stand.context(run_id), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
         cases.recovered(world, since=world.now)
 

@@ -1,6 +1,6 @@
 """Every alert is provoked and its mail read, over SMTP."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from kfr.register.errors import AccessRefused, Fatal, MaskinportenRefused
 from tests.environment import MAIL_TO_ONCALL
 from tests.unit.load.one_load import a_send
 from tests.unit.notifications.failed import (
+    ASKED,
     CORRELATION_ID,
     SECRET,
     TRIES,
@@ -26,6 +27,8 @@ from tests.unit.notifications.failed import (
     recover,
 )
 from tests.unit.stand import SQL_FOLDER, Stand
+
+AIRFLOW = "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance"
 
 
 def retry_all(stand: Stand, times: int) -> None:
@@ -225,6 +228,7 @@ def test_a_dry_run_and_a_retry_of_anything_else_tell_nobody(stand: Stand):
 
 def test_a_load_that_was_proven_before_ends_no_alert_of_a_later_run(stand: Stand):
     """As when the last task of an old run is cleared once more."""
+    stand.staging.state.write_json("watermark", {"as_of": stand.today.isoformat(), "run": "manual__1"})
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
         proven_at = world.now
         stand.clock.sleep(60)
@@ -233,6 +237,29 @@ def test_a_load_that_was_proven_before_ends_no_alert_of_a_later_run(stand: Stand
         assert stand.staging.state.names("alerts") == ["alerts/load.json"]
         cases.recovered(world, since=world.now)
     assert stand.staging.state.names("alerts") == []
+
+
+@pytest.mark.parametrize("what", ["as of a past day", "of some past days", "begun on the day before"])
+def test_a_load_ends_no_alert_of_another_run_that_it_does_not_make_good(stand: Stand, what: str):
+    today, yesterday = stand.today, stand.today - timedelta(days=1)
+    proven = yesterday if what == "begun on the day before" else today
+    stand.staging.state.write_json("watermark", {"as_of": proven.isoformat(), "run": "a-run"})
+    alert_failure(failed(stand, AccessRefused("no"), run_id="manual__2"))
+    late(stand)
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        asked = {
+            "as of a past day": {"as_of": yesterday},
+            "of some past days": {"scope": "interval", "interval": (yesterday, yesterday)},
+            "begun on the day before": {},
+        }
+        run = replace(world.run, **asked[what])
+        cases.recovered(replace(world, run=run), since=world.now)
+        assert len(stand.simulator.mails) == 2
+        assert stand.staging.state.names("alerts") == ["alerts/late.json", "alerts/load.json"]
+        cases.recovered(replace(world, run=replace(run, run_id="manual__2")), since=world.now)  # its own
+    assert stand.staging.state.names("alerts") == ["alerts/late.json"]
+    over = stand.simulator.mails[-1].text
+    assert "Not over: - The periodic load is not proven in time." in flat(over)
 
 
 def test_what_only_follows_from_a_known_failure_of_the_next_night_wakes_nobody(stand: Stand):
@@ -271,6 +298,58 @@ def test_a_run_that_has_failed_and_was_told_of_is_not_late_as_well(stand: Stand)
     alert_failure(context)
     late(stand)
     assert len(stand.simulator.mails) == 1
+
+
+def test_a_run_that_asks_a_person_and_told_so_is_not_late_as_well(stand: Stand):
+    with world_of(stand.context("scheduled__1"), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        run = replace(world.run, dag_id="kfr_periodic_load")
+        cases.ask_for_approval(replace(world, run=run), ASKED, timedelta(hours=12))
+        late(stand)
+        assert len(stand.simulator.mails) == 1
+        cases.approved(replace(world, run=run), "kari")
+    late(stand)
+    assert "not proven in time" in stand.simulator.mails[-1].subject
+
+
+@pytest.mark.parametrize(
+    ("holder", "active", "severity"),
+    [
+        ("kfr_reconcile", 1, "can wait until morning"),
+        ("kfr_reconcile", 0, "act now"),
+        ("kfr_periodic_load", 1, "act now"),  # the late run itself
+    ],
+)
+def test_a_load_that_is_late_since_another_is_under_way_can_wait(
+    stand: Stand, *, monkeypatch: pytest.MonkeyPatch, holder: str, active: int, severity: str
+):
+    """As behind a comparison of everyone on a Sunday; a lease that its run has left behind is none."""
+    with world_of(stand.context("scheduled__1"), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        its = replace(world, run=replace(world.run, dag_id=holder))
+        lease.acquire(its, finished=lambda _: False, heartbeat_seconds=1, first_load=True)
+    monkeypatch.setattr(f"{AIRFLOW}.get_dr_count", lambda **asked: active * len(asked["run_ids"]))
+    late(stand)
+    (mail,) = stand.simulator.mails
+    assert flat(mail.subject).startswith(f"[KFR, {severity}] The periodic load is not proven in time (3")
+    assert ("held by run scheduled__1 of kfr_reconcile." in flat(mail.text)) == (severity != "act now")
+    monkeypatch.setattr(f"{AIRFLOW}.get_dr_count", lambda **_: 0)
+    late(stand)  # it is over, and this run has not gone on
+    assert "[KFR, act now]" in stand.simulator.mails[-1].subject
+
+
+def test_the_end_of_a_run_ends_its_question_whatever_ended_it_and_no_other_run_s(stand: Stand):
+    def question(run_id: str, *, fingerprint: str = "f") -> int:
+        with world_of(stand.context(run_id), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+            cases.ask_for_approval(world, ASKED | {"fingerprint": fingerprint}, timedelta(hours=12))
+        return len(stand.simulator.mails)
+
+    assert [question("manual__1"), question("manual__1")] == [1, 1]
+    alert_failure(failed(stand, Fatal("approve_changes did not end well."), "remove_staged_files"))
+    *_, over = stand.simulator.mails
+    assert over.subject.startswith("[KFR, over] The run has ended, and its plan waits for nobody")
+    assert not stand.staging.state.exists("alerts/approval.json")
+    assert question("manual__2") == 4
+    alert_failure(failed(stand, Fatal("upload did not end well."), "remove_staged_files", run_id="manual__3"))
+    assert stand.staging.state.exists("alerts/approval.json")
 
 
 def test_two_workers_that_see_the_same_failure_tell_once(stand: Stand):

@@ -16,12 +16,12 @@ from kfr.load.world import World
 from kfr.notifications import cases
 from kfr.relationships.guards import DEFAULT_LIMITS, _judge_rejects
 from tests.conftest import ROOT
+from tests.unit.notifications.failed import ASKED, recover
 from tests.unit.stand import SQL_FOLDER, Stand
 from tests.unit.test_errors_page import errors
 
 CUSTOMER = 1_898_228_475
 HALF_A_DAY = timedelta(hours=12)
-ASKED = {"fingerprint": "f" * 64, "added": 5, "removals": 700, "findings": [{"message": "many removals"}]}
 
 
 @pytest.fixture
@@ -106,6 +106,36 @@ def test_a_plan_that_waits_for_a_person_is_told_of_with_the_reason_and_a_link(st
     assert "approved by kari" in over.subject
 
 
+@pytest.mark.parametrize(("run_id", "fingerprint"), [("manual__1", "e" * 64), ("manual__2", "f" * 64)])
+def test_a_plan_of_another_run_or_one_that_was_made_anew_is_another_question(
+    stand: Stand, world: World, run_id: str, fingerprint: str
+):
+    cases.ask_for_approval(world, ASKED, HALF_A_DAY)
+    other = replace(world, run=replace(world.run, run_id=run_id))
+    anew = ASKED | {"fingerprint": fingerprint, "added": 8}
+    cases.ask_for_approval(other, anew, HALF_A_DAY)
+    cases.ask_for_approval(other, anew, HALF_A_DAY)
+    assert [s.split("approval: ")[1] for s in subjects(stand)] == [
+        "5 to add, 700 to remove",
+        "8 to add, 700 to remove",
+    ]
+    assert "8 to add" in world.state.read_json("alerts/approval.json")["what"]
+
+
+def test_a_run_that_needs_nobody_does_not_say_that_another_run_s_plan_was_approved(
+    stand: Stand, world: World
+):
+    """Of a run that was deleted while it asked; the next load that is proven for everyone ends it."""
+    cases.ask_for_approval(world, ASKED, HALF_A_DAY)
+    other = replace(world, run=replace(world.run, run_id="manual__2"))
+    cases.approved(other, "the guards")
+    cases.not_approved(other)
+    assert len(stand.simulator.mails) == 1
+    recover(stand, "manual__2")
+    assert subjects(stand)[1:] == ["[KFR, over] kfr_initial_load is proven"]
+    assert world.state.names("alerts") == []
+
+
 @pytest.mark.parametrize(
     ("oslo_hour", "hours", "severity", "until"),
     [
@@ -129,15 +159,20 @@ def test_a_plan_wakes_a_person_only_if_it_cannot_be_decided_in_the_morning(
     assert said.count("Norwegian time") == 1  # of all its times
 
 
-def test_a_register_that_is_not_as_the_mirror_says_is_told_of_until_a_load_is_proven(
+def test_a_register_that_is_not_as_the_mirror_says_is_told_of_until_a_reconciliation_is_proven(
     stand: Stand, world: World
 ):
-    cases.disagrees(world, 2, 2995)
-    cases.disagrees(world, 2, 2995)
-    cases.recovered(world, since=world.now)
+    def run(dag_id: str, run_id: str) -> World:
+        return replace(world, run=replace(world.run, dag_id=dag_id, run_id=run_id))
+
+    world.state.write_json("watermark", {"as_of": stand.today.isoformat(), "run": "a-run"})
+    cases.disagrees(run("kfr_reconcile__bank_a", "1"), 2, 2995)
+    cases.disagrees(run("kfr_reconcile__bank_a", "1"), 2, 2995)
+    cases.recovered(run("kfr_periodic_load__bank_a", "2"), since=world.now)  # goes by the mirror
+    cases.recovered(run("kfr_reconcile__bank_a", "3"), since=world.now)
     assert [s.split("] ")[1] for s in subjects(stand)] == [
         "Mirror and register disagree: 2 of 2,995 sampled customers are not right",
-        "kfr_initial_load is proven",
+        "kfr_reconcile__bank_a is proven",
     ]
 
 
@@ -187,7 +222,7 @@ def test_apprise_takes_the_alert_when_its_connection_exists(
         )
         cases.ask_for_approval(world, ASKED, timedelta(minutes=1))
         cases.disagrees(world, 2, 2995)
-        cases.recovered(world, since=world.now)
+        cases.recovered(world, since=world.now)  # the plan, for one
         server.shutdown()
     assert [(m["type"], m["title"].split("]")[0]) for m in got] == [
         ("failure", "[KFR, act now"),

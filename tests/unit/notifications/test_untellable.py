@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from kfr.hooks.world import world_of
 from kfr.load.sealing import StateDamaged
 from kfr.load.staging import StagingFull
 from kfr.load.summary import summarise
+from kfr.notifications import cases
 from kfr.notifications.callbacks import alert_failure, alert_retry
 from kfr.register.errors import AccessRefused, Fatal
 from tests.simulator import Fault, FaultKind
-from tests.unit.notifications.failed import failed, flat, late, not_loaded, recover
+from tests.unit.notifications.failed import ASKED, failed, flat, late, not_loaded, recover
 from tests.unit.stand import SQL_FOLDER, Stand
 
 
@@ -99,6 +101,22 @@ def test_an_alert_that_was_kept_with_a_wrong_key_is_told_of_and_ended_like_any_o
     assert len(stand.simulator.mails) == 2
     recover(stand)
     assert stand.staging.state.names("alerts") == []
+
+
+def test_a_question_is_told_of_although_what_was_kept_of_another_does_not_open(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        damage(stand, patch, "another key")
+        ask(stand)
+    ask(stand)
+    ask(stand)
+    assert len(stand.simulator.mails) == 2
+
+
+def ask(stand: Stand) -> None:
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
+        cases.ask_for_approval(world, ASKED, timedelta(hours=12))
 
 
 def test_lateness_fails_nothing_either(stand: Stand, monkeypatch: pytest.MonkeyPatch, caplog: Any):
