@@ -1,7 +1,7 @@
 """The notice to Bits before more than 100,000 relationships go in a day (ONB D-3).
 
-It goes when the plan is approved, for each day of its forecast from today on: of a plan that a person turns down Bits
-hears nothing. A plan can be carried out on another day than it was forecast for: it waited for that person, files were
+It goes when the plan is approved, for each day of its forecast from today on: Bits hears nothing of a plan that is
+turned down. A plan can be carried out on another day than it was forecast for: it waited for a person, files were
 sent again, many arrived. So whoever sends counts once more.
 """
 

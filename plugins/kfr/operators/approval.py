@@ -24,10 +24,9 @@ class KfrAnswerStandsPolicy(KfrRetryPolicy):
     """
     Never ask again after a "no", or when nobody has answered in time; else retry like any other step.
 
-    So a moment without the register's state or without Airflow's database ends no load, and costs an approval at most
-    a second question. What is tried again too is a task that the scheduler gave up without hearing from it. It does so
-    to an answer that comes within seconds of the question, before the worker that asked has ended
-    (apache/airflow#71172).
+    So a moment without the state folder or Airflow's database ends no load, and costs a person at most a second
+    question. What is tried again too is a task that the scheduler gave up without hearing from it. It does so to an
+    answer that comes within seconds of the question, before the worker that asked has ended (apache/airflow#71172).
     """
 
     def evaluate(

@@ -169,7 +169,9 @@ def test_the_notice_goes_once_a_day_and_says_how_many_rows_that_day_has(load):
     assert announce_volume(load.world) == []  # who is on call is told once, too
     load.world.state.delete("deliveries/notice-2026-11-23")
     load.institution.clock.advance(24 * 3600)
-    assert announce_volume(load.world) == []  # the plan was approved on the next day: whoever sends counts anew
+    assert (
+        announce_volume(load.world) == []
+    )  # the plan was approved on the next day: whoever sends counts anew
     (mail,) = load.institution.simulator.mails
     assert "23.11.2026" in mail.subject
     assert "Kundeforhold som sendes 23.11.2026: 250 000" in mail.text
