@@ -17,7 +17,7 @@ def load(rows: int) -> Generator[dict[str, Any]]:
     import pyarrow as pa
 
     from bench import tables
-    from kfr.load import extract, planning
+    from kfr.load import extract, planning, volume
     from kfr.load.world import Run
     from tests.faults.institution import Institution, fast_folder
     from tests.faults.people import GENEROUS
@@ -71,6 +71,7 @@ def load(rows: int) -> Generator[dict[str, Any]]:
         play._simple("extract_relationships", ["acquire_register"], extract.extract_relationships)
         play._simple("plan_changes", ["extract_relationships"], lambda w: planning.plan(w, first_load=True))
         play._simple("approve_changes", ["plan_changes"], play._approve)
+        play._simple("announce_volume", ["approve_changes"], volume.announce_volume)
         play.states["register_arrivals"] = "success"
         before, waited = clock.slept, clock.waiting
         play._load()

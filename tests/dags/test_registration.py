@@ -35,11 +35,19 @@ def bank(airflow_db, tmp_path, monkeypatch):
         yield bank
 
 
-def test_the_form_goes_to_bits_once_a_person_has_read_it_and_needs_no_certificate(bank):
+def test_the_form_goes_to_bits_once_as_a_person_has_read_it_and_needs_no_certificate(bank):
     run = bank.trigger()
     assert run.go() == "running"
     assert bank.simulator.mails == []
+    file = said_of(bank)
+    before = file.read_text()
+    file.write_text(before.replace("Eksempelbanken AS", "Eksempelbanken ASA"))  # while it is thought over
     run.answer("approve_form", "Approve")
+    assert run.go() == "failed"
+    assert "not the one that was approved" in run.errors["send_form"]
+    assert bank.simulator.mails == []
+    file.write_text(before)
+    run.clear("send_form")
     assert run.go() == "success", run.states
     run.clear("send_form")
     assert run.go() == "success"
@@ -48,21 +56,6 @@ def test_the_form_goes_to_bits_once_a_person_has_read_it_and_needs_no_certificat
     (kept,) = bank.state.names("reports")
     assert Document(io.BytesIO(bank.state.read(kept))).tables
     assert f'filename="registreringsskjema-{FULL["organisation_number"]}.docx"'.encode() in mail.raw
-
-
-def test_a_form_that_has_changed_since_a_person_read_it_is_not_mailed(bank):
-    run = bank.trigger()
-    run.go()
-    file = said_of(bank)
-    before = file.read_text()
-    file.write_text(before.replace("Eksempelbanken AS", "Eksempelbanken ASA"))
-    run.answer("approve_form", "Approve")
-    assert run.go() == "failed"
-    assert "not the one that was approved" in run.errors["send_form"]
-    assert bank.simulator.mails == []
-    file.write_text(before)
-    run.clear("send_form")
-    assert run.go() == "success"
 
 
 def test_a_dry_run_shows_the_form_and_mails_nothing(bank):
