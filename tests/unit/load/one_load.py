@@ -157,11 +157,15 @@ class OneLoad:
         """The next load of the same institution, periodic if not told otherwise."""
         return self.with_run(dag_id=dag_id, run_id=f"manual__{next(self._numbers) + 1}", **asked)
 
-    def run_through(self) -> verification.Proof:
-        """A whole periodic load, to its end."""
+    def add(self) -> None:
+        """A periodic load up to its removals: plan, every file, single additions."""
         for label in self.plan(first_load=False).labels:
             self.send(label)
         self.close_additions()
+
+    def run_through(self) -> verification.Proof:
+        """A whole periodic load, to its end."""
+        self.add()
         proof = self.finish()
         lease.release(self.world)
         return proof

@@ -122,9 +122,7 @@ def test_a_start_is_not_settled_while_the_look_up_may_be_from_before_the_custome
     move_start(load, customer, 5)
     load.institution.clock.advance(60)
     load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     removal.remove_ended(load.world)
     load.fault(FaultKind.LOOK_UP_LAGS, "look_up", nth=2, seconds=300.0)
     verification.verify(load.world)
@@ -286,9 +284,7 @@ def test_a_start_that_two_files_leave_open_is_settled_by_a_load_of_an_interval_t
     move_start(load, customer, 10)
     load.institution.clock.advance(300)
     load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     with pytest.raises(removal.SendsOpen):
         load.finish()
     load.institution.clock.advance(3600)

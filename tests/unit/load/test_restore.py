@@ -54,9 +54,7 @@ def test_after_a_restore_a_reconciliation_makes_all_equal_and_sends_nobody_twice
 
 def test_after_a_restore_a_periodic_load_stops_at_who_is_gone_and_a_reconciliation_makes_it_good(restored):
     load = restored.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     with pytest.raises(Fatal, match="closed long since"):
         removal.remove_ended(load.world)
     lease.release(load.world)

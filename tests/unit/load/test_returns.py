@@ -77,9 +77,7 @@ def sent_in_vain(load: OneLoad, customer: int) -> tuple[OneLoad, int]:
     come_back(load, customer)
     load.join(3)
     load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     return load, customer
 
 

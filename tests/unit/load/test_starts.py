@@ -199,9 +199,7 @@ def test_who_is_gone_from_the_register_ends_the_claim_and_is_added_by_the_next_l
     customer, *_ = loaded(load)
     correct_start(load, customer, EARLIER)
     load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     load.institution.simulator.plant_defect("missing", customer)
     with pytest.raises(NotEqual, match="changed starts"):
         load.finish()
@@ -219,9 +217,7 @@ def test_entries_say_what_became_of_each_start_and_who_was_removed_is_left_out(f
     for customer in (one, other):
         correct_start(load, customer, EARLIER)
     load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     assert starts.verify(load.world, NOTHING).rows == 2
     entries = load.world.journal.start_changes(load.run.key)
     assert entries[:, 2].tolist() == [StartChange.CORRECTED] * 2

@@ -110,9 +110,7 @@ def test_a_miss_that_a_run_has_found_is_not_drawn_away_by_the_next(folder, monke
     """Its sample is another one: of another run's file it knows the rows only as they were sent."""
     load, _ = begun(folder)
     load.join(60)
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     missing = int(ids_of(strata.sample(load.world, verification._added(load.world, "0001"), "0001"))[0])
     load.institution.simulator.plant_defect("missing", missing)
 
@@ -257,9 +255,7 @@ def test_who_is_back_and_has_left_again_is_not_proven_by_the_file_of_that_day(fo
     agreement(load, back).ended = None
     load = load.next()
     load.join(10)
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     queue = RemovalQueue.read(load.world.state)
     queue.entries[back].state = Removal.DUE  # found to have left again; the run dies before the DELETE
     queue.write()

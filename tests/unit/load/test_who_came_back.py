@@ -94,9 +94,7 @@ def test_a_run_that_died_before_it_looked_leaves_that_to_the_next_one(folder, da
     start = come_back(load, customer, days_ago=days_ago)
     load.join(5)
     load = load.next()
-    for label in load.plan(first_load=False).labels:
-        load.send(label)
-    load.close_additions()
+    load.add()
     lease.release(load.world)
     load.pass_days(1)
     for _ in range(2):
