@@ -17,6 +17,7 @@ LARGEST_COMPARED = LARGEST_VIRTUAL = 5_000_000  # rows
 LIMIT = 500.0  # requests a second
 TOKEN_CALLS = 10_000
 FILE_BYTES = 9_990_000
+INSTITUTIONS = 20  # of one group
 
 
 def measure_difference(size: int, rounds: int, folder: Path) -> list[Line]:
@@ -220,10 +221,21 @@ def measure_parsing(rounds: int, folder: Path) -> list[Line]:
                 note=", ".join(heavy),
             ),
         ]
+    many = {"number": INSTITUTIONS, "folder": str(folder)}
+    took = [job("parsing.institutions", many, env=env) for _ in range(rounds + 1)][1:]
+    read = middle(took)
     took = [job("parsing.plugin", {}, env=env) for _ in range(rounds + 1)][1:]
     found = middle(took)
     return [
         *lines,
+        _line(
+            part,
+            f"the files of {read.facts['institutions']} institutions, read by each Dag file",
+            read,
+            ratio=read.seconds,
+            unit="s",
+            goal=("<=", 0.1),
+        ),
         _line(
             part,
             "plugin and provider, in each Airflow process at its start",

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from bench.measure import ROOT, peak_mb
@@ -28,6 +29,20 @@ def dag_file(name: str) -> Generator[dict[str, Any]]:
     spec.loader.exec_module(module)
     new = set(sys.modules) - before
     yield {"modules": len(new), "heavy": sorted(new & set(HEAVY))}
+
+
+def institutions(*, number: int, folder: str) -> Generator[dict[str, Any]]:
+    """Read what the institutions are, as each Dag file does to make its Dags."""
+    from kfr.onboarding.institution import institutions
+
+    include = Path(folder) / "include"
+    (include / "institutions").mkdir(parents=True, exist_ok=True)
+    said = (ROOT / "include" / "institution.yaml").read_text(encoding="utf-8")
+    names = ["institution", *(f"institutions/bank_{other}" for other in range(number - 1))]
+    for name in names:
+        (include / f"{name}.yaml").write_text(said, encoding="utf-8")
+    yield {}
+    yield {"institutions": len(institutions(include))}
 
 
 def plugin() -> Generator[dict[str, Any]]:

@@ -9,6 +9,11 @@ from typing import Any, Final
 
 import yaml
 
+try:  # libyaml's, where PyYAML has it: every Dag file reads every institution
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 from kfr.register.errors import ConfigurationError
 from kfr.register.settings import check_organisation_number
 
@@ -90,7 +95,7 @@ class Flaws:
         return tuple(accounts)
 
 
-class _OnceOnly(yaml.SafeLoader):
+class _OnceOnly(SafeLoader):
     """Refuses a key that stands twice: YAML would silently take the last."""
 
 
