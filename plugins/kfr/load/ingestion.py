@@ -12,9 +12,11 @@ from datetime import date, datetime
 
 from kfr.clock import OSLO, Clock, oslo_today
 from kfr.load.journal import Journal, Outcome, Schedule, Send, Witness, schedule
+from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import InvalidIdentifier, Retriable
+from kfr.relationships.customers import among
 from kfr.relationships.packing import Ints, ids_of, lookup
 
 LAST_WITNESSES = 3  # the end of a file loads last, if files load in order (not documented)
@@ -88,7 +90,11 @@ def absent(world: World, witnesses: Sequence[Witness], known: Ints) -> tuple[Wit
 
 
 def finds_known(world: World, known: Ints) -> bool:
-    """Whether a customer known to be registered is found; true when none is known."""
+    """Whether a customer known to be registered is found; true when none is known.
+
+    Whom we have removed, or may have, is not: the mirror knows them until it moves.
+    """
+    known = known[~among(ids_of(known), RemovalQueue.read(world.state).begun())]
     if known.size == 0:
         return True
     today = oslo_today(world.clock)

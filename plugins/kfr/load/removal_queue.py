@@ -81,6 +81,11 @@ class RemovalQueue:
         again = (Removal.RETURNED, Removal.DUE)  # of one that is due for the first time there is no day
         return np.array(sorted(c for c, e in entries if e.state in again and e.day), dtype=np.int64)
 
+    def begun(self) -> Ints:
+        """Whom the register was asked to remove, or may have been, sorted; not of whom it did not work."""
+        entries = self.entries.items()
+        return np.array(sorted(c for c, e in entries if e.day or e.state is not Removal.DUE), dtype=np.int64)
+
     def gone(self) -> Ints:
         """Customers that the register answered as removed, proven or not."""
         return self.of(Removal.REMOVED, Removal.GONE)

@@ -56,6 +56,19 @@ def test_a_removal_that_did_not_work_is_due_again(load):
     assert removal.remove_ended(load.world).removed == 1
 
 
+def test_whom_a_run_has_removed_does_not_speak_for_its_look_ups(load):
+    """The mirror still has them; asked for these alone the register finds nobody, however often the task is cleared."""
+    load.institution.simulator.switches = Switches(removal="erases")
+    load = loaded(load)
+    yesterday, *today = customers_of(load)[:-3]
+    for gone in ([yesterday], today):
+        load.pass_days(1)
+        load.end(gone)
+        removal.remove_ended(load.world)
+    assert verify(load.world).misses == 0
+    assert (stratum(load, "removals").rows, stratum(load, "removals").pending) == (1, 26)
+
+
 def test_a_removal_that_waits_for_a_person_ends_the_claim(load):
     load = loaded(load)
     load.end(customers_of(load)[:1])

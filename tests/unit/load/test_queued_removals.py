@@ -1,6 +1,7 @@
 """Removals that the institution's own queue asks for, and those of an interval: whom a run may remove, and no other."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -311,3 +312,18 @@ def test_a_register_that_finds_nobody_for_a_moment_makes_nobody_a_stranger(loade
     assert answers(loaded)[text_of(stranger)] is None
     remove_ended(loaded.world)
     assert removed(loaded) == [stranger]
+
+
+def test_whose_removal_was_begun_by_a_worker_that_died_does_not_speak_for_the_look_ups(loaded):
+    """The mirror still has them, and the register does not: asked for these alone it would find nobody for ever."""
+    institution = loaded.institution
+    institution.simulator.switches = replace(institution.simulator.switches, removal="erases")
+    ask(loaded, institution.new_customer())
+    leave = customers_of(loaded)[:-3]
+    loaded.end(leave)
+    touches = 0
+    while len(set(removed(loaded))) < len(leave):
+        touches += 1
+        loaded.crash(touches, lambda: remove_ended(loaded.world))
+    assert RemovalQueue.read(loaded.world.state).of(Removal.INTENDED).tolist() == leave
+    assert remove_ended(loaded.world).removed == len(leave)
