@@ -23,9 +23,11 @@ class Tag(StrEnum):
 # Headings of the trigger form. Params without one stand first, and only they are unfolded: what is most often chosen.
 WHOM, APPROVAL, WHERE = "Who is compared, and with what", "Approval and report", "Connections"
 
-# An identity number as it is usually written: in a row, 6+5 or 3+3+3. Digits around the last two are another number,
-# say a date with the time behind it. The hyphen is escaped so that a browser reads the pattern as Python does.
-IDENTIFIER = r"\d{9}|(?<!\d)(?:\d{6}[\s.\-]\d{5}|\d{3}[\s.]\d{3}[\s.]\d{3})(?!\d)"
+# An identity number as it is usually written: in a row, as a date and five digits, or 3+3+3. Digits around the last
+# two are another number, say a date with the time behind it. The hyphen is escaped so that a browser reads the
+# pattern as Python does.
+_DATE_AND_FIVE = r"(?:\d{6}|\d{2}[\s.\-]\d{2}[\s.\-]\d{2})[\s.\-]\d{3}[\s.\-]?\d{2}"
+IDENTIFIER = rf"\d{{9}}|(?<!\d)(?:{_DATE_AND_FIVE}|\d{{3}}[\s.\-]\d{{3}}[\s.\-]\d{{3}})(?!\d)"
 NO_IDENTIFIER = rf"^(?![\s\S]*(?:{IDENTIFIER}))[\s\S]*$"
 
 # A text that may stay empty has to allow null: else the form asks for it, and its button stays grey.
