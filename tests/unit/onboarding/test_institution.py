@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 import yaml
 
+from kfr.onboarding import fields
 from kfr.onboarding.guide import TASKS
 from kfr.onboarding.institution import InstitutionFileError, institutions, read_institution
 from tests.conftest import ROOT
@@ -178,6 +179,17 @@ def test_a_file_name_that_makes_no_dag_id_is_a_flaw_and_not_a_lost_institution(t
     write(tmp_path, {}, "institutions/Bank A.yaml")
     assert "the file's name" in institutions(tmp_path)[1].flaw
     assert institutions(tmp_path)[1].dag_id("kfr_initial_load") == "kfr_initial_load__bank_a"
+
+
+def test_twenty_files_are_twenty_institutions_and_are_read_by_the_fast_loader(tmp_path):
+    """Every Dag file reads them all; `make bench` says how long that takes."""
+    write(tmp_path, FULL)
+    for number in range(19):
+        write(
+            tmp_path, (ROOT / "include" / "institution.yaml").read_text(), f"institutions/bank_{number}.yaml"
+        )
+    assert len(institutions(tmp_path)) == 20
+    assert issubclass(fields._OnceOnly, yaml.CSafeLoader)
 
 
 def test_a_dag_file_loads_nothing_heavy_with_it():
