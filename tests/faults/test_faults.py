@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tests.faults import __main__ as command
+from tests.faults.bites import BUGS
 from tests.faults.campaign import Tally, play_all, play_one
 from tests.faults.scenario import play_seed
 
@@ -44,6 +45,12 @@ def test_a_seed_plays_the_same_run_again():
     first, again = [], []
     assert str(play_seed(7, say=first.append)) == str(play_seed(7, say=again.append))
     assert first == again
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_each_bug_that_make_bites_puts_in_still_has_its_place_in_the_package(bug: str):
+    with BUGS[bug]():
+        pass
 
 
 def test_who_plays_the_same_seeds_again_is_told_what_they_came_to_and_a_line_that_was_cut_is_played(
