@@ -62,6 +62,7 @@ EVERY_TASK = (
     "acquire_register",
     "extract_relationships",
     "plan_changes",
+    "approve_changes",
     "announce_volume",
     *WRITERS,
     "verify_register",
