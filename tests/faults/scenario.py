@@ -293,6 +293,9 @@ class _Scenario:
         changed = frozenset(map(int, changed | self.moved.get(play.run.key, set())))
         half = self.institution.warehouse.struck["warehouse returns half and counts half", "agreements"]
         whole = play.run.scope == "everyone" and half == self.halves  # what no guard can see, nobody can know
+        if half > self.halves:  # whoever is new came with the start of either agreement, which a register may keep
+            several = Counter(agreement.customer for agreement in self.year.held)
+            self.year.start_moved |= {int(customer) for customer, n in several.items() if n > 1}
         self.halves = half
         self.year.check(play, changed=frozenset() if play.kind == "first" else changed, whole=whole)
 
