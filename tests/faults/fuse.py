@@ -138,6 +138,7 @@ class _FusedPlace(Place):
     def __init__(self, root: Path, seal, scope: str, fuse: Fuse) -> None:
         super().__init__(root, seal, scope)
         self._fuse, self._root = fuse, root
+        self._key = (root / scope).key if isinstance(root, MemoryPath) else ""
         self._kind = "run" if "/runs/" in scope else "state"
 
     def write(self, name: str, plain: bytes) -> None:
@@ -145,6 +146,17 @@ class _FusedPlace(Place):
         with _disk(self._root, self._fuse.touch(point)):
             super().write(name, plain)
         self._fuse.touch(point, "after")
+
+    def exists(self, name: str) -> bool:
+        if not isinstance(self._root, MemoryPath):
+            return super().exists(name)
+        return self._root.store.holds(f"{self._key}/{name}")
+
+    def names(self, folder: str) -> list[str]:
+        if not isinstance(self._root, MemoryPath):
+            return super().names(folder)
+        found = self._root.store.folders.get(f"{self._key}/{folder}", ())
+        return sorted([f"{folder}/{name}" for name in found if not name.endswith(".tmp")])
 
     def _chunks(self, name: str) -> Iterator[bytes]:
         if not isinstance(self._root, MemoryPath) or not self.exists(name):

@@ -27,8 +27,8 @@ STORIES = ("first", "first", "first", "periodic", "periodic", "periodic", "backf
 DAGS = {"first": "kfr_initial_load", "periodic": "kfr_periodic_load", "reconcile": "kfr_reconcile"}
 FEWEST = 6  # customers that stay: a list without any authorises no removal, and a person decides
 CLEARS = 8  # how often a person helps, before we say that a load does not converge
-THROUGH_HTTPX = 0.02  # of the runs; the others use a thin client before the same transport
-ON_DISK = 0.02  # of the runs; the others' state lies in memory, which is quicker
+THROUGH_HTTPX = 0.005  # of the runs; the others use a thin client before the same transport
+ON_DISK = 0.005  # of the runs; the others' state lies in memory, which is quicker
 FEW = 2  # witnesses besides the last; everyone is looked up then, since a sample may miss a miss
 FEW_WITNESSES = (
     0.5  # of the runs; else small files would be proven row by row, and no miss left for the sample
@@ -293,7 +293,7 @@ class _Scenario:
         changed = frozenset(map(int, changed | self.moved.get(play.run.key, set())))
         half = self.institution.warehouse.struck["warehouse returns half and counts half", "agreements"]
         whole = play.run.scope == "everyone" and half == self.halves  # what no guard can see, nobody can know
-        if half > self.halves:  # whoever is new came with the start of either agreement, which a register may keep
+        if half > self.halves:  # who is new came with the start of either agreement, and may have to keep it
             several = Counter(agreement.customer for agreement in self.year.held)
             self.year.start_moved |= {int(customer) for customer, n in several.items() if n > 1}
         self.halves = half

@@ -23,6 +23,10 @@ class MemoryStore:
                 name = folder
         self.objects[key] = content
 
+    def holds(self, key: str) -> bool:
+        """Whether an object or a folder has this key."""
+        return key in self.objects or key in self.folders
+
     def drop(self, key: str) -> None:
         if key not in self.objects:
             raise FileNotFoundError(key)
@@ -61,7 +65,7 @@ class MemoryPath:
             raise FileNotFoundError(self.key) from None
 
     def exists(self) -> bool:
-        return self.key in self.store.objects or self.key in self.store.folders
+        return self.store.holds(self.key)
 
     def is_dir(self) -> bool:
         return self.key in self.store.folders
