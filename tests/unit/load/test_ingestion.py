@@ -58,6 +58,15 @@ def test_a_customer_held_already_proves_nothing_whatever_start_is_filed(days):
     assert found == [Witness(customer_id=7)]
 
 
+def test_of_few_new_customers_among_many_who_are_filed_again_the_last_ones_prove_the_file():
+    rows = packed(range(1000, 9000), START)
+    chosen = {w.customer_id for w in candidates(rows, NOTHING, SEED)}
+    new = [c for c in range(4000, 9000) if c not in chosen][:40]
+    held = packed([c for c in range(1000, 9000) if c not in new], START)
+    found = [w.customer_id for w in candidates(rows, held, SEED)]
+    assert found == new[::-1][:LAST_WITNESSES]
+
+
 def test_only_who_is_absent_now_can_prove_anything(load):
     there, not_there = load.join(2), load.join(2)
     for customer in there:

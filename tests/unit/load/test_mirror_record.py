@@ -219,6 +219,21 @@ def test_a_start_that_another_run_filed_anew_and_did_not_look_up_is_unknown(bega
     assert held == {5: day_number(start) if start else UNKNOWN_DAY, 6: day_number(START)}
 
 
+@pytest.mark.parametrize("runs", [("a-run", "z-run"), ("z-run", "a-run")])
+def test_of_two_starts_that_were_taken_the_one_of_the_file_that_left_last_counts(began, runs):
+    """Whatever the runs are called."""
+    journal, starts = began.world.journal, (date(2015, 1, 1), date(2016, 1, 1))
+    sent(began, [5], proven_at=1.0)
+    mirror.record(began.world)
+    for number, (run, start) in enumerate(zip(runs, starts, strict=True)):
+        rows, at = packed([5], start), began.world.now + number
+        journal.put_start_changes(run, np.column_stack([rows, packed([5], START), [StartChange.CORRECTED]]))
+        file = f"{number}" * 64
+        journal.intend(a_send(file, run=run, rows=1, counts_from=at, proven_at=at), rows)
+    mirror.record(began.world)
+    assert starts_by_customer(mirror.read(began.world).proven) == {5: day_number(starts[1])}
+
+
 def test_recording_twice_is_recording_once(began):
     sent(began, [5, 6], proven_at=1.0)
     sent(began, [7], witnesses=(Witness(customer_id=7),))

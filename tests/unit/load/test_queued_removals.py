@@ -7,11 +7,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kfr.load import extract, lease, removal
+from kfr.load import extract, lease, mirror, removal
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.removal import remove_ended
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.register.client import RegisterClient
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import text_of
 from tests.faults.institution import Agreement
 from tests.unit.load.one_load import OneLoad, a_send, customers_of, packed, removed
@@ -121,6 +122,9 @@ def test_the_queue_is_told_of_numbers_that_are_none_and_of_people_who_are_not_ou
         "nonsense": "not_valid",
         "": "not_valid",
     }
+    assert 0 not in {
+        call.customer_id for call in loaded.calls("look_up")
+    }  # what a number that is none stands as
 
 
 def test_a_request_is_answered_again_after_a_crash_that_came_before_the_answer(loaded):
@@ -298,6 +302,33 @@ def test_whom_only_the_register_knows_is_removed_when_asked_for_and_not_answered
     remove_ended(loaded.world)
     assert answers(loaded)[text_of(stranger)] == ("removed" if is_registered else "not_ours")
     assert removed(loaded) == ([stranger] if is_registered else [])
+
+
+def test_whom_we_know_is_not_looked_up_to_be_removed(loaded):
+    """Nor does the mirror lose their start for it."""
+    customer, ended = customers_of(loaded)[:2]
+    loaded.forget([customer])
+    loaded.end([ended])
+    ask(loaded, text_of(customer), text_of(ended))
+    looked_up = len(loaded.calls("look_up"))
+    remove_ended(loaded.world)
+    assert removed(loaded) == [customer, ended]
+    assert len(loaded.calls("look_up")) == looked_up
+
+
+@pytest.mark.parametrize("state", [Removal.DUE, Removal.INTENDED, Removal.HELD, Removal.RETURNED])
+def test_whose_removal_stands_in_the_queue_is_ours_though_the_mirror_does_not_have_them(loaded, state):
+    """As when a mirror was made anew by look-ups that were behind."""
+    customer, stays = customers_of(loaded)[:2]
+    held = mirror.record(loaded.world)
+    mirror.correct(loaded.world, held, present=NOTHING, absent=np.array([customer, stays]))
+    loaded.pass_days(2)
+    queue = RemovalQueue.read(loaded.world.state)
+    queue.entries[customer] = Entry(state=state, run="another run", day=1)
+    queue.write()
+    loaded.end([customer])
+    assert remove_ended(loaded.world).due == 1
+    assert removed(loaded) == [customer]
 
 
 def test_a_register_that_finds_nobody_for_a_moment_makes_nobody_a_stranger(loaded, monkeypatch):

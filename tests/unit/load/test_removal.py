@@ -335,7 +335,8 @@ def test_who_was_only_filed_again_in_a_file_that_nothing_proves_is_removed_the_n
     assert removed(loaded) == []
 
 
-def test_with_an_interval_both_answers_must_say_that_a_customer_has_ended(loaded, monkeypatch):
+@pytest.mark.parametrize("in_days", [-9, 1])
+def test_with_an_interval_both_answers_must_say_that_a_customer_has_ended(loaded, monkeypatch, in_days):
     """Here the second one does not find the row with a tab behind the identifier, which is the one that holds."""
     monkeypatch.setattr(extract, "_require_whole_customers", lambda *_: None)  # of many, it asks about some
     customer = customers_of(loaded)[0]
@@ -343,12 +344,30 @@ def test_with_an_interval_both_answers_must_say_that_a_customer_has_ended(loaded
     lease.release(loaded.world)
     loaded.end([customer])
     warehouse = loaded.institution.warehouse
-    warehouse.agreements_held.append(Agreement(text_of(customer) + "\t", loaded.today - timedelta(days=9)))
+    warehouse.agreements_held.append(
+        Agreement(text_of(customer) + "\t", loaded.today + timedelta(days=in_days))
+    )
     load = loaded.next(scope="interval", interval=(loaded.today, loaded.today))
-    assert load.plan(first_load=False).removals == 0
+    load.plan(first_load=False)
     load.close_additions()
     assert remove_ended(load.world).due == 0
     assert removed(load) == []
+
+
+def test_with_an_interval_who_has_only_a_refused_row_by_now_is_not_removed_nor_passed_over_in_silence(loaded):
+    """The second query does find them: it is not the two that disagree."""
+    spoiled, ended = customers_of(loaded)[:2]
+    loaded.finish()
+    lease.release(loaded.world)
+    loaded.end([spoiled, ended])
+    load = loaded.next(scope="interval", interval=(loaded.today, loaded.today))
+    assert load.plan(first_load=False).removals == 2
+    load.close_additions()
+    for agreement in load.institution.warehouse.agreements_held:
+        if int(agreement.customer) == spoiled:
+            agreement.ended = agreement.started - timedelta(days=1)
+    assert remove_ended(load.world).due == 1
+    assert removed(load) == [ended]
 
 
 @pytest.mark.parametrize("interval", [False, True])

@@ -38,11 +38,34 @@ def test_gone_is_what_the_register_answered_and_nothing_that_was_only_meant(queu
     assert states == [Removal.REMOVED, Removal.GONE]
 
 
+def test_begun_is_each_removal_that_may_have_been_asked_for_and_one_that_did_not_work_no_more(
+    queue: RemovalQueue,
+):
+    queue.entries = {n: entry(state) for n, state in enumerate(Removal)}
+    queue.entries[8] = entry(
+        Removal.DUE, day=100_000
+    )  # due once more, on the day on which they had come back
+    states = [queue.entries[customer].state for customer in queue.begun().tolist()]
+    assert states == [*(state for state in Removal if state is not Removal.DUE), Removal.DUE]
+
+
+def test_of_a_removal_that_was_meant_no_look_up_of_the_day_after_tells(queue: RemovalQueue):
+    """The DELETE may have gone out after midnight."""
+    queue.entries = {
+        1: entry(Removal.INTENDED, day=100),
+        2: entry(Removal.INTENDED, day=99),
+        3: entry(Removal.INTENDED, day=98),
+        4: entry(Removal.REMOVED, day=100),
+        5: entry(Removal.REMOVED, day=99),
+    }
+    assert queue.untold(100).tolist() == [1, 2, 4]
+
+
 def test_nobody_is_a_set_of_whole_numbers_so_that_who_is_joined_with_nobody_stays_who_they_are(
     queue: RemovalQueue,
 ):
     relationship = (1 << 53) + 1  # the first whole number that a float takes for another
-    for nobody in (queue.of(*Removal), queue.gone(), queue.gone_before("one-run")):
+    for nobody in (queue.of(*Removal), queue.gone(), queue.begun(), queue.gone_before("one-run")):
         assert np.concatenate([nobody, [relationship]]).tolist() == [relationship]
 
 
