@@ -7,7 +7,7 @@ import pytest
 from kfr.load import mirror, removal, verification
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.verification import NotEqual
-from kfr.relationships.packing import text_of
+from kfr.relationships.packing import day_number, text_of
 from tests.simulator import Switches
 from tests.unit.load.one_load import verify
 from tests.unit.load.test_verification import customers_of, loaded, stratum
@@ -37,6 +37,7 @@ def test_a_removal_just_before_midnight_by_our_clock_may_be_of_the_next_day_by_t
     load.institution.own_clock.set_off(-8.0)
     load.end([customer], on=date(2026, 11, 23))
     removal.remove_ended(load.world)
+    assert RemovalQueue.read(load.world.state).entries[customer].day == day_number(date(2026, 11, 24))
     load.institution.clock.advance(60)
     assert verify(load.world).misses == 0
     assert stratum(load, "removals").pending == 1
