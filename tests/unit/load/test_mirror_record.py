@@ -168,6 +168,15 @@ def test_whom_two_proven_files_hold_is_there_by_one_of_them(began):
     assert (began.proven, began.possible) == ([5, 6], [2, 3, 7])
 
 
+def test_whom_the_register_refused_is_proven_by_no_two_files_either(began):
+    for others in ([5, 6, 7], [4, 6, 7]):
+        witnesses = (Witness(customer_id=others[0], shared=True),)
+        sent(began, others, proven_at=1.0, shown=False, witnesses=witnesses)
+    refusals.record(began.world, "0001", packed([6], START), packed([6], START))
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([7], [4, 5, 6])
+
+
 def test_one_witness_that_only_its_file_can_have_brought_proves_it_for_good(began):
     sent(
         began,

@@ -49,6 +49,13 @@ def test_begun_is_each_removal_that_may_have_been_asked_for_and_one_that_did_not
     assert states == [*(state for state in Removal if state is not Removal.DUE), Removal.DUE]
 
 
+def test_returned_is_who_came_back_also_if_they_have_left_again(queue: RemovalQueue):
+    queue.entries = {n: entry(state, day=100) for n, state in enumerate(Removal)}
+    queue.entries[8] = entry(Removal.DUE)  # for the first time: there is no day
+    states = [queue.entries[customer].state for customer in queue.returned().tolist()]
+    assert states == [state for state in Removal if state in (Removal.RETURNED, Removal.DUE)]
+
+
 def test_of_a_removal_that_was_meant_no_look_up_of_the_day_after_tells(queue: RemovalQueue):
     """The DELETE may have gone out after midnight."""
     queue.entries = {
@@ -65,7 +72,13 @@ def test_nobody_is_a_set_of_whole_numbers_so_that_who_is_joined_with_nobody_stay
     queue: RemovalQueue,
 ):
     relationship = (1 << 53) + 1  # the first whole number that a float takes for another
-    for nobody in (queue.of(*Removal), queue.gone(), queue.begun(), queue.gone_before("one-run")):
+    for nobody in (
+        queue.of(*Removal),
+        queue.gone(),
+        queue.begun(),
+        queue.returned(),
+        queue.gone_before("one-run"),
+    ):
         assert np.concatenate([nobody, [relationship]]).tolist() == [relationship]
 
 
