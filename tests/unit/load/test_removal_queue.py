@@ -42,9 +42,7 @@ def test_begun_is_each_removal_that_may_have_been_asked_for_and_one_that_did_not
     queue: RemovalQueue,
 ):
     queue.entries = {n: entry(state) for n, state in enumerate(Removal)}
-    queue.entries[8] = entry(
-        Removal.DUE, day=100_000
-    )  # due once more, on the day on which they had come back
+    queue.entries[8] = entry(Removal.DUE, day=100_000)  # once more, on the day on which they had come back
     states = [queue.entries[customer].state for customer in queue.begun().tolist()]
     assert states == [*(state for state in Removal if state is not Removal.DUE), Removal.DUE]
 
