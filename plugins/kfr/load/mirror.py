@@ -104,9 +104,11 @@ def record(world: World) -> Mirror:
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
-    returned = queue.returned()  # until a look-up of a later day tells: no file and no answer does
-    possible = put(possible, proven[among(ids_of(proven), returned)])
-    proven = take(proven, returned)
+    # Back since their removal, until a look-up of a later day tells: no file and no answer does. Nor is it known of
+    # whom a removal was begun, and not answered or denied, whether they are there.
+    unsure = union(queue.returned(), queue.of(Removal.INTENDED, Removal.HELD))
+    possible = put(possible, proven[among(ids_of(proven), unsure)])
+    proven = take(proven, unsure)
     possible = take(take(possible, queue.gone()), ids_of(proven))
     # Which start they have is open, as with one that was filed again and not looked up.
     start_pairs.add(world.state, start_pairs.OPEN, np.column_stack([undated << DAY_BITS] * 2))

@@ -82,7 +82,8 @@ def remove_ended(world: World) -> Removals:
     world.place.write_array(TOMORROW, tomorrow)
     _enqueue(world, queue, due, tomorrow, asked)
     _require_few(world, due, len(ours))
-    done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
+    was_proven = union(ids_of(held.proven), queue.of(Removal.HELD))
+    done, unknown = _remove(world, queue, due, prior, held=was_proven)
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
     vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked)
     result = Removals(

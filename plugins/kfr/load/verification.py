@@ -174,11 +174,10 @@ def _singles(world: World, removed: Ints, back: Returns) -> Stratum:
     uncalled = np.concatenate([removed, ids_of(singles[singles[:, 1] == Single.INTENDED, 0])])
     rows = mirror.take(np.sort(singles[:, 0]), uncalled)
     drawn = strata.sample(world, np.sort(singles[:, 0]), "singles", but=uncalled)
-    looked_up = union(drawn, common(back.unseen, rows))
+    unseen = common(back.unseen, rows)
+    looked_up = union(drawn, unseen)
     misses = strata.missing(world, rows, looked_up)
-    late, _ = strata.begun_earlier(
-        world, without(common(back.unseen, rows), np.sort(np.array(misses, np.int64)))
-    )
+    late, _ = strata.begun_earlier(world, without(unseen, np.sort(np.array(misses, np.int64))))
     lease.check(world)
     if not misses and len(singles):
         # Of those nothing is shown; of these it is that they have another start, or that they may.

@@ -187,3 +187,5 @@ def test_a_proven_customer_whose_number_is_refused_on_removal_is_held_for_a_pers
     queue = RemovalQueue.read(loaded.world.state)
     assert queue.of(Removal.HELD).tolist() == [refused]
     assert queue.gone().tolist() == [other]
+    assert remove_ended(loaded.world).held_back == 1  # nobody has looked
+    assert states(loaded)[refused] is Removal.HELD

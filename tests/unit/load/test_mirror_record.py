@@ -74,15 +74,18 @@ def test_a_single_addition_counts_when_it_is_proven(began):
 
 
 @pytest.mark.parametrize("state", [Removal.REMOVED, Removal.GONE])
-def test_who_was_removed_is_neither_proven_nor_possible(began, state):
-    sent(began, [5, 6], proven_at=1.0)
+@pytest.mark.parametrize("open_", [Removal.INTENDED, Removal.HELD])
+def test_who_was_removed_is_neither_proven_nor_possible_and_who_may_have_been_is_not_proven(
+    began, state, open_
+):
+    sent(began, [4, 5, 6], proven_at=1.0)
     sent(began, [7, 8])
     queue = RemovalQueue.read(began.world.state)
     queue.entries = {c: Entry(state=state, run="one-run", day=1) for c in (5, 7)}
-    queue.entries[6] = Entry(state=Removal.INTENDED, run="one-run")
+    queue.entries |= {4: Entry(state=Removal.DUE, run="one-run"), 6: Entry(state=open_, run="one-run")}
     queue.write()
     mirror.record(began.world)
-    assert (began.proven, began.possible) == ([6], [8])
+    assert (began.proven, began.possible) == ([4], [6, 8])
 
 
 @pytest.mark.parametrize("told", [{"proven_at": 2.0}, {"outcome": Outcome.INTENDED}])

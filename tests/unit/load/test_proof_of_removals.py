@@ -1,15 +1,18 @@
 """The proof of removals: by a look-up of a later day, and who is there again is removed again."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from kfr.load import mirror, removal, verification
+from kfr.load import lease, mirror, removal, verification
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.verification import NotEqual
+from kfr.register.client import RegisterClient
 from kfr.relationships.packing import day_number, text_of
+from tests.faults.fuse import Crash
+from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import verify
+from tests.unit.load.one_load import removed, verify
 from tests.unit.load.test_verification import customers_of, loaded, stratum
 
 
@@ -132,3 +135,48 @@ def test_who_was_asked_for_and_is_there_again_is_asked_for_again(load):
     removal.remove_ended(load.world)
     assert not {vanished, ended} & load.registered.keys()
     assert queue == {text_of(vanished): "removed"}
+
+
+@pytest.mark.parametrize("then", ["came back", "vanished", "has a refused row"])
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_whose_removal_a_worker_died_in_is_not_proven_though_it_is_not_wanted_any_more(
+    load, then, carried_out, monkeypatch
+):
+    """The load ends green, and neither the mirror nor a mail to Bits may claim them."""
+    load = loaded(load)
+    customer, other = customers_of(load)[:2]
+    load.end([customer])
+    load.institution.simulator.switches = Switches(removal="erases")
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "remove_one", dies_behind if carried_out else dies)
+        with pytest.raises(Crash):
+            removal.remove_ended(load.world)
+    assert (customer in load.registered) == (not carried_out)
+    if then == "came back":
+        load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), load.today))
+    elif then == "vanished":
+        load.forget([customer])
+    else:
+        wrong = Agreement(text_of(customer), load.today, load.today - timedelta(days=1))
+        load.institution.warehouse.agreements_held.append(wrong)
+    proof = load.finish()
+    assert removed(load) == [customer] * carried_out
+    assert (customer in load.proven, customer in load.possible) == (False, True)
+    assert other in load.proven
+    assert proof.holds == len(load.proven)
+    lease.release(load.world)
+    for _ in range(2):  # on the first day the removal may have been carried out behind midnight
+        load.pass_days(1)
+        load = load.next()
+        load.run_through()
+    assert (customer in load.proven) == (then == "came back")
+    assert then != "came back" or customer in load.registered
+
+
+def dies(self: RegisterClient, customer: int) -> None:
+    raise Crash
+
+
+def dies_behind(self: RegisterClient, customer: int, call=RegisterClient.remove_one) -> None:
+    call(self, customer)
+    raise Crash
