@@ -104,10 +104,11 @@ def record(world: World) -> Mirror:
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
-    # Back since their removal, until a look-up of a later day tells: no file and no answer does. Nor is it known of
-    # whom a removal was begun, and not answered or denied, whether they are there.
-    unsure = union(queue.returned(), queue.of(Removal.INTENDED, Removal.HELD))
-    possible = put(possible, proven[among(ids_of(proven), unsure)])
+    # Whose removal was begun, and not answered or denied, may be there, also if the mirror was made anew since. So
+    # may who is back since theirs, until a look-up of a later day tells: no file and no answer does.
+    begun = queue.of(Removal.INTENDED, Removal.HELD)
+    unsure = union(queue.returned(), begun)
+    possible = put(put(begun << DAY_BITS, possible), proven[among(ids_of(proven), unsure)])
     proven = take(proven, unsure)
     possible = take(take(possible, queue.gone()), ids_of(proven))
     # Which start they have is open, as with one that was filed again and not looked up.

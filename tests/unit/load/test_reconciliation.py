@@ -4,6 +4,7 @@ from kfr.load import comparison, extract, lease, mirror, reconciliation
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.lease import LeaseLost
 from kfr.load.reconciliation import compare
+from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.relationships.packing import text_of
 from tests.simulator import FaultKind
 from tests.unit.load.one_load import OneLoad
@@ -142,6 +143,28 @@ def test_old_versions_tell_of_customers_whom_the_warehouse_has_forgotten(loaded)
     extract.extract_relationships(loaded.world)
     compare(loaded.world, full=False, seconds=LONG)
     assert vanished in loaded.proven
+
+
+@pytest.mark.parametrize(
+    ("state", "days_ago"),
+    [(Removal.DUE, None), (Removal.INTENDED, 2), (Removal.HELD, 2), (Removal.INTENDED, 0), (Removal.HELD, 0)],
+)
+def test_the_queue_of_removals_tells_of_customers_whom_nothing_else_knows(loaded, state, days_ago):
+    """Vanished since, and the mirror is lost with all its versions; of a removal of today no look-up tells."""
+    vanished, place = loaded.proven[7], loaded.world.state
+    queue = RemovalQueue.read(place)
+    day = 0 if days_ago is None else loaded.world.day - days_ago
+    queue.entries[vanished] = Entry(state=state, run="one-run", day=day)
+    queue.write()
+    loaded.forget([vanished])
+    for name in ("mirror", *place.names("mirrors")):
+        place.delete(name)
+    extract.extract_relationships(loaded.world)
+    compare(loaded.world, full=False, seconds=LONG)
+    assert (vanished in loaded.proven) == (days_ago != 0)
+    mirror.record(loaded.world)
+    assert (vanished in loaded.proven) == (state is Removal.DUE)
+    assert (vanished in loaded.possible) == (state is not Removal.DUE)
 
 
 def test_a_dry_run_says_what_differs_and_leaves_the_mirror(loaded):
