@@ -11,7 +11,7 @@ from datetime import timedelta
 import numpy as np
 
 from kfr.clock import OSLO, oslo_today
-from kfr.load import extract, lease, mirror, planning
+from kfr.load import extract, lease, mirror, planning, returns
 from kfr.load.journal import Single
 from kfr.load.volume import announce_before
 from kfr.load.world import World
@@ -74,7 +74,7 @@ def close_arrivals(world: World, *, arrivals: bool = True) -> list[str]:
     if not place.exists(f"{CLOSING}.json"):
         planned = _unanswered(world, place.read_array("singly"))
         left = _arrived(world) if arrivals else planned
-        lease.check(world)  # reading takes its time: another run may have taken over
+        lease.check(world)
         mirror.welcome_back(world, ids_of(left))
         files = cut(left, world.run.max_batch_bytes)
         labels = [f"{CLOSING}-{number}" for number in range(1, len(files) + 1)]
@@ -149,6 +149,8 @@ def _arrived(world: World) -> Ints:
             "which no person has approved. They are not sent. Look at the source; if it is right, clear plan_changes "
             "with what follows."
         )
+    lease.check(world)  # reading takes its time: another run may have taken over
+    returns.note(world, arrived)
     return arrived
 
 

@@ -104,11 +104,9 @@ def record(world: World) -> Mirror:
     proven = _with_starts(put(proven, undated << DAY_BITS), changes, files.filed_again)
     queue = RemovalQueue.read(world.state)
     proven = take(proven, queue.gone())
-    # Whose removal was begun, and not answered or denied, may be there, also if the mirror was made anew since. So
-    # may who is back since theirs, until a look-up of a later day tells: no file and no answer does.
-    begun = queue.of(Removal.INTENDED, Removal.HELD)
-    unsure = union(queue.returned(), begun)
-    possible = put(put(begun << DAY_BITS, possible), proven[among(ids_of(proven), unsure)])
+    # Until a look-up of a later day tells: no file and no answer does.
+    unsure = union(queue.returned(), queue.open())
+    possible = put(possible, proven[among(ids_of(proven), unsure)])
     proven = take(proven, unsure)
     possible = take(take(possible, queue.gone()), ids_of(proven))
     # Which start they have is open, as with one that was filed again and not looked up.
@@ -158,7 +156,8 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints, sent_aga
         and the plan that sends them need not be carried out: so whoever was sent before stays possible.
     """
     queue = RemovalQueue.read(world.state)
-    if asked_again := queue.revive(common(queue.gone(), ids_of(present)).tolist()):
+    removed = union(queue.gone(), without(queue.of(Removal.INTENDED), queue.untold(world.told)))
+    if asked_again := queue.revive(common(removed, ids_of(present)).tolist()):
         world.warehouse.record_removals(asked_again)
     begun = common(queue.of(Removal.INTENDED), absent)  # carried out, as it turns out
     _archive_removals(world, queue, begun)
@@ -269,16 +268,18 @@ def is_readable(world: World) -> bool:
 
 
 def read_or_restart(world: World) -> Mirror:
-    """The mirror, or an empty one in place of one that is lost or damaged; versions go on after the highest.
+    """The mirror, or a new one in place of one that is lost or damaged; versions go on after the highest.
 
-    Its own version was never written, so that the next move writes one even if nobody is in the register.
+    It has only those whose removal waits or was begun: they may be there, and nothing else may know them. Its own
+    version was never written, so that the next move writes one even if nobody is in the register.
     """
     try:
         return read(world)
     except (StateMissing, StateDamaged):
         world.say("The mirror is lost or damaged: it is made anew from what the register answers.")
     versions = [int(found[1]) for n in world.state.names("mirrors") if (found := re.search(r"/(\d{8})\.", n))]
-    return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=NOTHING)
+    waiting = RemovalQueue.read(world.state).of(Removal.DUE, Removal.INTENDED, Removal.HELD)
+    return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=waiting << DAY_BITS)
 
 
 def put(population: Ints, rows: Ints) -> Ints:

@@ -9,7 +9,6 @@ from typing import Any
 
 from kfr.load import comparison, extract, last_word, lease, mirror, planning, strata
 from kfr.load.mirror import Mirror
-from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.register.errors import Fatal
@@ -124,8 +123,7 @@ def _asked(world: World, found: extract.Extract, held: Mirror, about: str, *, lo
 
 def _everyone(world: World, found: extract.Extract, held: Mirror, *, lost: bool) -> Ints:
     asked, _ = last_word.asked_for(world)  # of whom perhaps nobody else knows any more
-    queued = RemovalQueue.read(world.state).of(Removal.DUE, Removal.INTENDED, Removal.HELD)
-    known = [found.customers, ids_of(held.proven), ids_of(held.possible), asked, queued]
+    known = [found.customers, ids_of(held.proven), ids_of(held.possible), asked]
     return union(*known, mirror.salvage(world) if lost else NOTHING)
 
 

@@ -61,6 +61,9 @@ def remove_ended(world: World) -> Removals:
     require_closed_sends(world)
     held = mirror.record(world)
     if not is_authorised(world):
+        queue = RemovalQueue.read(world.state)
+        queue.want(NOTHING)
+        queue.write()
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)
     asked, invalid = last_word.asked_for(world)
@@ -82,8 +85,7 @@ def remove_ended(world: World) -> Removals:
     world.place.write_array(TOMORROW, tomorrow)
     _enqueue(world, queue, due, tomorrow, asked)
     _require_few(world, due, len(ours))
-    was_proven = union(ids_of(held.proven), queue.of(Removal.HELD))
-    done, unknown = _remove(world, queue, due, prior, held=was_proven)
+    done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
     world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
     vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked)
     result = Removals(
@@ -203,9 +205,13 @@ def _enqueue(world: World, queue: RemovalQueue, due: Ints, tomorrow: Ints, asked
     """Keep what is due, and nothing that is not any more: who came back, or of whom the evidence is gone.
 
     What was begun stays in any case: it may have been carried out, and the next plan has to know. Who has to wait for
-    `tomorrow` is kept as well: a load of an interval asks for nobody else of whom nothing has changed since.
+    `tomorrow` is kept as well: a load of an interval asks for nobody else of whom nothing has changed since. And of
+    whom the institution's queue is told "removed", it is kept that it has asked.
     """
     found = union(due, tomorrow)
+    queue.want(found)
+    for customer in common(queue.gone(), asked).tolist():
+        queue.entries[customer].asked = True
     queue.come_back(without(queue.of(Removal.DUE), found).tolist(), world.day, world.told)
     for customer, is_asked in zip(found.tolist(), among(found, asked).tolist(), strict=True):
         entry = queue.entries.setdefault(

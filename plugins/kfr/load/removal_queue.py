@@ -38,7 +38,8 @@ class Entry:
     """One removal. `day` is the Oslo day number on which the DELETE was sent, and answered, at the latest.
 
     It is 0 before. `since` is when it was first found to be due, in Unix seconds; 0 if that is not known. `asked` is
-    whether the institution's own queue asked for it, so that it must be told if the removal did not work.
+    whether the institution's own queue asked for it, so that it must be told if the removal did not work. `wanted` is
+    whether it was still due when a run last asked.
     """
 
     state: Removal
@@ -46,6 +47,7 @@ class Entry:
     day: int = 0
     since: float = 0.0
     asked: bool = False
+    wanted: bool = True
 
 
 @dataclass(slots=True)
@@ -81,6 +83,10 @@ class RemovalQueue:
         again = (Removal.RETURNED, Removal.DUE)  # of one that is due for the first time there is no day
         return np.array(sorted(c for c, e in entries if e.state in again and e.day), dtype=np.int64)
 
+    def open(self) -> Ints:
+        """Whose removal was begun and is not wanted any more, sorted: whether they are registered is open."""
+        return np.array(sorted(c for c, entry in self.entries.items() if not entry.wanted), dtype=np.int64)
+
     def begun(self) -> Ints:
         """Whom the register was asked to remove, or may have been, sorted; not of whom it did not work."""
         entries = self.entries.items()
@@ -90,6 +96,12 @@ class RemovalQueue:
         """Customers that the register answered as removed, proven or not."""
         return self.of(Removal.REMOVED, Removal.GONE)
 
+    def want(self, found: Ints) -> None:
+        """Note whether the removals that were begun are still due: their customers are among `found`."""
+        wanted = set(found.tolist())
+        for customer, entry in self.entries.items():
+            entry.wanted = entry.state not in (Removal.INTENDED, Removal.HELD) or customer in wanted
+
     def revive(self, customers: Iterable[int]) -> list[tuple[str, str]]:
         """Look-ups found customers who were answered as removed: their removal is due again.
 
@@ -97,7 +109,7 @@ class RemovalQueue:
         """
         told = []
         for customer in map(int, customers):
-            entry = replace(self.entries[customer], state=Removal.DUE, day=0)
+            entry = replace(self.entries[customer], state=Removal.DUE, day=0, wanted=True)
             self.entries[customer] = entry
             told += [(text_of(customer), "waits")] if entry.asked else []
         return told
@@ -115,7 +127,7 @@ class RemovalQueue:
                 # A DELETE is tried for minutes: it may have been carried out after midnight.
                 entry.day = today
             if entry.day >= told:
-                entry.state = Removal.RETURNED
+                entry.state, entry.wanted = Removal.RETURNED, True
             else:
                 del self.entries[customer]
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from kfr.load.arrivals import Pass
 from kfr.load.extract import CountMismatch
 from kfr.load.journal import Single
 from kfr.relationships.packing import ids_of, text_of
+from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import TEN_ROWS, OneLoad
 
@@ -166,7 +168,7 @@ def test_who_is_in_the_register_still_did_not_arrive(loading):
 def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_removed_again(
     loading, days_ago, way
 ):
-    loading.institution.simulator.switches = Switches(removal=way)
+    loading.institution.simulator.switches = Switches(removal=way, re_registration="new_start")
     back = ids_of(loading.world.place.read_array("files/0001")).tolist()[2]
     loading.end([back])
     loading.close()
@@ -186,6 +188,35 @@ def test_a_customer_who_was_removed_once_and_arrives_again_is_held_again_and_rem
     again.finish()
     assert back not in again.registered
     assert back not in again.proven
+
+
+@pytest.mark.parametrize("days_ago", [0, 2], ids=["singly", "by file"])
+def test_who_arrives_again_and_is_taken_up_with_the_earlier_start_is_not_proven_with_the_new_one(
+    loading, days_ago
+):
+    takes_starts = Switches(re_registration="revives", second_file="changes_start")
+    loading.institution.simulator.switches = replace(takes_starts, file_after_single="changes_start")
+    back = ids_of(loading.world.place.read_array("files/0001")).tolist()[2]
+    loading.close()
+    loading.end([back])
+    loading.finish()
+    lease.release(loading.world)
+    loading.pass_days(5)
+    load = loading.with_run(run_id="again")
+    load.plan()
+    start = load.today - timedelta(days=days_ago)
+    load.institution.warehouse.agreements_held.append(Agreement(text_of(back), start))
+    load.close()
+    load.finish()
+    assert load.registered[back] < start
+    assert back in load.possible
+    for _ in range(2):
+        lease.release(load.world)
+        load.pass_days(1)
+        load = load.next()
+        load.run_through()
+    assert load.registered[back] == start
+    assert back in load.proven
 
 
 def test_who_was_to_go_singly_yesterday_goes_by_file_with_the_date(load):

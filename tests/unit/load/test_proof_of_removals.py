@@ -8,11 +8,12 @@ from kfr.load import lease, mirror, removal, verification
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.verification import NotEqual
 from kfr.register.client import RegisterClient
+from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import day_number, text_of
 from tests.faults.fuse import Crash
 from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import removed, verify
+from tests.unit.load.one_load import removed, states, verify
 from tests.unit.load.test_verification import customers_of, loaded, stratum
 
 
@@ -171,6 +172,68 @@ def test_whose_removal_a_worker_died_in_is_not_proven_though_it_is_not_wanted_an
         load.run_through()
     assert (customer in load.proven) == (then == "came back")
     assert then != "came back" or customer in load.registered
+
+
+def test_a_removal_that_was_begun_and_of_which_nothing_came_is_due_again_when_a_later_day_shows_it(load):
+    load = loaded(load)
+    today, before = customers_of(load)[:2]
+    queue = RemovalQueue.read(load.world.state)
+    for customer, days_ago in ((today, 0), (before, 2)):
+        day = load.world.day - days_ago
+        entry = Entry(state=Removal.INTENDED, run="one-run", day=day, asked=True, wanted=False)
+        queue.entries[customer] = entry
+        load.institution.warehouse.queue[text_of(customer)] = "removed"
+    queue.write()
+    held = mirror.record(load.world)
+    mirror.correct(load.world, held, present=held.possible, absent=NOTHING)
+    assert states(load) == {today: Removal.INTENDED, before: Removal.DUE}
+    assert RemovalQueue.read(load.world.state).entries[before].day == 0
+    assert load.institution.warehouse.queue == {text_of(today): "removed", text_of(before): "waits"}
+    mirror.record(load.world)
+    assert (before in load.proven, today in load.proven) == (True, False)
+
+
+def test_on_a_past_day_it_is_open_whether_somebody_is_there_whose_removal_was_begun(load, monkeypatch):
+    load = loaded(load)
+    customer, other = customers_of(load)[:2]
+    load.end([customer], on=load.today - timedelta(days=3))
+    with monkeypatch.context() as patch:
+        patch.setattr(RegisterClient, "remove_one", dies_behind)
+        with pytest.raises(Crash):
+            removal.remove_ended(load.world)
+    lease.release(load.world)
+    load.pass_days(1)
+    load = load.next(as_of=load.today - timedelta(days=1))
+    load.run_through()
+    assert customer not in load.proven
+    assert other in load.proven
+    lease.release(load.world)
+    load = load.next(as_of=None)
+    load.run_through()
+    assert removed(load) == [customer]
+    assert customer not in load.possible
+    assert states(load) == {customer: Removal.REMOVED}
+
+
+def test_who_is_removed_before_the_queue_asks_for_it_is_asked_for_again_when_there_again(load):
+    load = loaded(load)
+    customer = customers_of(load)[0]
+    load.end([customer])
+    load.institution.simulator.switches = Switches(removal="ends_today_inclusive")
+    removal.remove_ended(load.world)
+    queue = load.institution.warehouse.queue
+    queue[text_of(customer)] = None
+    load.finish()
+    assert queue == {text_of(customer): "removed"}
+    load.forget([customer])
+    load.pass_days(1)
+    load.institution.simulator.plant_defect("leftover", customer)
+    with pytest.raises(NotEqual, match="clear remove_ended"):
+        verification.verify(load.world)
+    assert queue == {text_of(customer): "waits"}
+    removal.remove_ended(load.world)
+    assert customer not in load.registered
+    assert queue == {text_of(customer): "removed"}
 
 
 def dies(self: RegisterClient, customer: int) -> None:

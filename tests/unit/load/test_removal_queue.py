@@ -75,6 +75,7 @@ def test_nobody_is_a_set_of_whole_numbers_so_that_who_is_joined_with_nobody_stay
         queue.gone(),
         queue.begun(),
         queue.returned(),
+        queue.open(),
         queue.gone_before("one-run"),
     ):
         assert np.concatenate([nobody, [relationship]]).tolist() == [relationship]
@@ -84,6 +85,29 @@ def test_a_customer_who_is_forgotten_has_no_removal_to_wait_for(queue: RemovalQu
     queue.entries = {7: entry(Removal.DUE), 3: entry(Removal.HELD)}
     queue.forget([7, 11])
     assert list(queue.entries) == [3]
+
+
+def test_only_a_removal_that_was_begun_and_is_not_due_any_more_leaves_open_who_is_there(queue: RemovalQueue):
+    queue.entries = {number: entry(state, day=1) for number, state in enumerate(Removal, start=1)}
+    begun = queue.of(Removal.INTENDED, Removal.HELD).tolist()
+    queue.want(np.array([3]))
+    assert queue.open().tolist() == [c for c in begun if c != 3]
+    queue.want(queue.of(*Removal))
+    assert queue.open().tolist() == []
+
+
+@pytest.mark.parametrize("then", ["come back", "revive"])
+def test_who_comes_back_or_is_there_is_not_left_open_by_the_removal_that_was_begun(
+    queue: RemovalQueue, then: str
+):
+    queue.entries = {3: entry(Removal.INTENDED, day=100)}
+    queue.want(np.array([], np.int64))
+    assert queue.open().tolist() == [3]
+    if then == "revive":
+        assert queue.revive([3]) == []
+    else:
+        queue.come_back([3], 100, 100)
+    assert queue.open().tolist() == []
 
 
 def test_a_printed_queue_shows_no_customer(queue: RemovalQueue):
