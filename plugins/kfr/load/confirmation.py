@@ -15,4 +15,6 @@ def send_confirmation(world: World) -> str:
     proof = verification.read(world)
     if any(s.misses for s in proof.strata):
         raise Fatal("The load is not proven, so D-4 is not sent. Clear verify_register first.")
-    return deliver(world, "d-4", report.confirmation(world), ask=True)
+    holder = lease.current(world)
+    generation = holder.generation if holder else None
+    return deliver(world, "d-4", report.confirmation(world), ask=True, lease=generation)

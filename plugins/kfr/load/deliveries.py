@@ -43,8 +43,13 @@ def has_left(world: Outbox, what: str) -> bool:
     return world.state.exists(name) and bool(world.state.read_json(name)["sent_at"])
 
 
-def deliver(world: Outbox, what: str, mail: Mail, *, ask: bool) -> str:
-    """Send a mail once; a delivery that was recorded is not repeated."""
+def deliver(world: Outbox, what: str, mail: Mail, *, ask: bool, lease: int | None = None) -> str:
+    """Send a mail once; a delivery that was recorded is not repeated.
+
+    :param ask: ask a person before it is sent where it may have been.
+    :param lease: the generation of the lease. Whoever clears takes the lease anew, a retry does not: so a worker that
+        died before its question was heard has not asked.
+    """
     name = f"deliveries/{what}"
     new: dict[str, Any] = {
         "message_id": make_msgid(domain=MESSAGE_ID_DOMAIN),
@@ -56,8 +61,8 @@ def deliver(world: Outbox, what: str, mail: Mail, *, ask: bool) -> str:
     if entry["sent_at"]:
         world.say(f"Mail {what} was sent before, Message-ID {entry['message_id']}.")
         return str(entry["message_id"])
-    if ask and entry["intended"] and not entry["asked"]:
-        world.state.write_json(name, {**entry, "asked": True})
+    if ask and entry["intended"] and entry["asked"] in (False, lease):
+        world.state.write_json(name, {**entry, "asked": lease or True})
         raise DeliveryUnknown(
             f"It is not known whether the mail {what} left: the run stopped between sending and recording "
             f"it. Look for Message-ID {entry['message_id']} in the mail server's log. If it left, mark this "

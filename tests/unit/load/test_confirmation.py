@@ -98,8 +98,31 @@ def test_after_an_unknown_outcome_a_person_is_asked_and_then_the_same_mail_goes(
         DeliveryUnknown, match=r"Look for Message-ID <.*> in the mail server's log.*clear this task"
     ):
         send_confirmation(proven.world)
+    proven.acquire()  # a person has looked, and cleared
     message_id = send_confirmation(proven.world)
     assert mails(proven) == [message_id] * (2 if left else 1)
+
+
+def test_a_person_who_was_not_asked_since_the_worker_died_is_asked_once_more(proven):
+    proven.fault(FaultKind.CLOSED_AFTER_WORK, "mail", times=2)
+    with pytest.raises(OutcomeUnknown):
+        send_confirmation(proven.world)
+    for touches in range(1, 40):
+        try:
+            died = proven.crash(touches, lambda: send_confirmation(proven.world))
+        except DeliveryUnknown:
+            break
+        assert died
+    assert touches > 2  # before the question is written down, and after it
+    with pytest.raises(DeliveryUnknown):
+        send_confirmation(proven.world)
+    assert len(mails(proven)) == 1
+    proven.acquire()  # a person says that it did not leave
+    with pytest.raises(OutcomeUnknown):
+        send_confirmation(proven.world)
+    with pytest.raises(DeliveryUnknown):
+        send_confirmation(proven.world)
+    assert len(mails(proven)) == 2
 
 
 def test_a_crash_at_any_touch_of_confirming_sends_at_most_one_duplicate_and_the_same_one(proven):
@@ -115,6 +138,7 @@ def test_a_crash_at_any_touch_of_confirming_sends_at_most_one_duplicate_and_the_
                 break
             except DeliveryUnknown:
                 asked += 1
+                proven.acquire()
         assert 1 <= len(mails(proven)) <= 2
         assert len(set(mails(proven))) == 1
         assert before == 0 or asked or len(mails(proven)) == 1  # a person is asked before a second one
