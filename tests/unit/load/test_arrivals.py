@@ -3,14 +3,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kfr.load import arrivals, lease, mirror
+from kfr.load import arrivals, extract, lease, mirror, returns
 from kfr.load.arrivals import Pass
 from kfr.load.extract import CountMismatch
 from kfr.load.journal import Single
 from kfr.relationships.packing import ids_of, text_of
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, refuse_all
 
 
 @pytest.fixture
@@ -217,6 +217,20 @@ def test_who_arrives_again_and_is_taken_up_with_the_earlier_start_is_not_proven_
         load.run_through()
     assert load.registered[back] == start
     assert back in load.proven
+
+
+def test_a_run_that_lost_the_register_while_it_read_who_arrived_keeps_nothing_of_it(loading, monkeypatch):
+    read = extract.extract
+
+    def read_and_lose(world, name):
+        found = read(world, name)
+        lease.release(world)
+        return found
+
+    monkeypatch.setattr(extract, "extract", read_and_lose)
+    monkeypatch.setattr(returns, "note", refuse_all)
+    with pytest.raises(lease.LeaseLost):
+        one_pass(loading)
 
 
 def test_who_was_to_go_singly_yesterday_goes_by_file_with_the_date(load):

@@ -95,6 +95,15 @@ def test_who_is_not_to_be_removed_any_more_and_may_have_been_is_possible(began, 
     assert (began.proven, began.possible) == ([5], [6])
 
 
+def test_who_came_back_on_the_day_of_the_removal_is_possible_whatever_else_speaks_for_them(began):
+    sent(began, [5, 6], proven_at=1.0)
+    queue = RemovalQueue.read(began.world.state)
+    queue.entries = {5: Entry(state=Removal.RETURNED, run="one-run", day=began.world.day)}
+    queue.write()
+    mirror.record(began.world)
+    assert (began.proven, began.possible) == ([6], [5])
+
+
 @pytest.mark.parametrize("told", [{"proven_at": 2.0}, {"outcome": Outcome.INTENDED}])
 def test_whom_two_files_hold_with_two_starts_is_there_since_nobody_knows_when(began, told):
     """As when a run was overtaken: which file was loaded last, and whether the last one counts, is not documented."""

@@ -1,5 +1,6 @@
 """The proof of removals: by a look-up of a later day, and who is there again is removed again."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -234,6 +235,30 @@ def test_who_is_removed_before_the_queue_asks_for_it_is_asked_for_again_when_the
     removal.remove_ended(load.world)
     assert customer not in load.registered
     assert queue == {text_of(customer): "removed"}
+
+
+def test_whom_the_queue_did_not_ask_for_it_is_not_said_to_have_asked_for(load):
+    load = loaded(load)
+    asked, other = customers_of(load)[:2]
+    load.end([asked, other])
+    removal.remove_ended(load.world)
+    load.institution.warehouse.queue[text_of(asked)] = None
+    removal.remove_ended(load.world)
+    entries = RemovalQueue.read(load.world.state).entries
+    assert {c: entry.asked for c, entry in entries.items()} == {asked: True, other: False}
+
+
+def test_a_removal_that_was_begun_and_has_to_wait_for_tomorrow_is_still_wanted(load):
+    load = loaded(load)
+    customer = customers_of(load)[0]
+    load.end([customer])
+    queue = RemovalQueue.read(load.world.state)
+    queue.entries[customer] = Entry(state=Removal.INTENDED, run="one-run", day=load.world.day)
+    queue.write()
+    (send,) = load.sends
+    load.world.journal.put(replace(send, proven_at=None, closed_because="looked into"))
+    assert removal.remove_ended(load.world).held_back == 1
+    assert RemovalQueue.read(load.world.state).entries[customer].wanted
 
 
 def dies(self: RegisterClient, customer: int) -> None:
