@@ -104,6 +104,7 @@ def test_after_an_unknown_outcome_a_person_is_asked_and_then_the_same_mail_goes(
 
 
 def test_a_person_who_was_not_asked_since_the_worker_died_is_asked_once_more(proven):
+    proven.acquire()
     proven.fault(FaultKind.CLOSED_AFTER_WORK, "mail", times=2)
     with pytest.raises(OutcomeUnknown):
         send_confirmation(proven.world)
