@@ -20,6 +20,7 @@ from tests.faults.institution import fast_folder
 from tests.faults.people import WATCHFUL, close_hopeless_sends
 from tests.faults.play import Kind, Play
 from tests.faults.store import MemoryPath, MemoryStore
+from tests.faults.turns import no_loop
 from tests.faults.wire import thin_clients
 from tests.faults.year import Year
 
@@ -261,6 +262,10 @@ class _Scenario:
 
     def _on_task(self, run: Run, task: str) -> None:
         if task == "extract_relationships":
+            self.listed.pop(run.key, None)
+        # Of a first load the list is closed when all who arrived are sent; a retry of what follows reads it anew.
+        closed = "remove_ended" if run.dag_id == DAGS["first"] else "extract_relationships"
+        if task == closed and run.key not in self.listed:
             self.listed[run.key], self.moved[run.key] = self.institution.desired(), set()
         self.say(f"  {self.institution.clock.now():%H:%M:%S} {task}")
 
@@ -288,7 +293,7 @@ class _Scenario:
             self._compare(play)
 
     def _compare(self, play: Play) -> None:
-        """A green run's register; who changed after its list was made is the next run's, but for a first load."""
+        """A green run's register; who changed after its list was made is the next run's."""
         changed = _differ(self.listed.get(play.run.key, {}), self.institution.desired())
         changed = frozenset(map(int, changed | self.moved.get(play.run.key, set())))
         half = self.institution.warehouse.struck["warehouse returns half and counts half", "agreements"]
@@ -297,7 +302,7 @@ class _Scenario:
             several = Counter(agreement.customer for agreement in self.year.held)
             self.year.start_moved |= {int(customer) for customer, n in several.items() if n > 1}
         self.halves = half
-        self.year.check(play, changed=frozenset() if play.kind == "first" else changed, whole=whole)
+        self.year.check(play, changed=changed, whole=whole)
 
     def _is_whole(self, plan: Plan) -> bool:
         """Whoever is asked looks whether the list is as long as the warehouse's own."""
@@ -326,7 +331,8 @@ class _Scenario:
         held = institution.state.exists("lease") and institution.state.read_json("lease")["held"]
         self.say(f"  the worker stops; {other.run.run_id} begins ({'it lives' if alive else 'thought over'})")
         before, runs = len(institution.calls), len(self.plays)
-        other.play()
+        with no_loop():
+            other.play()
         wrote = [c for c in institution.calls[before:] if c.operation not in ("token", "look_up")]
         alone = len(self.plays) == runs  # else a third one came, that may have taken over
         if alive and held and wrote and alone:

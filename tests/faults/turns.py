@@ -2,7 +2,8 @@
 
 import asyncio
 import heapq
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +30,17 @@ class TurnClock(VirtualClock):
             await Until(self.monotonic() + max(0.0, seconds))
         else:
             await super().asleep(seconds)
+
+
+@contextmanager
+def no_loop() -> Iterator[None]:
+    """As in another process: there, no loop of a worker that is stopped is running."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 class SkewedClock:
