@@ -163,7 +163,6 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints, sent_aga
     _archive_removals(world, queue, begun)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD)
     queue.forget(common(waiting, absent).tolist())  # there is nothing left to remove
-    queue.write()
     spoken_for = void(world, absent)
     kept = start_pairs.kept(world)
     if kept.size and (taken := lookup(present, ids_of(kept[:, 0])) == kept[:, 0]).any():
@@ -178,9 +177,8 @@ def correct(world: World, held: Mirror, *, present: Ints, absent: Ints, sent_aga
     once = np.unique(ids_of(coming), return_index=True)[1]  # of one in two files, either start
     after = _move(world, held, proven, put(possible, coming[once]))
     told = without(queue.of(Removal.RETURNED), queue.untold(world.told))
-    if (told := common(told, union(ids_of(present), absent))).size:
-        queue.forget(told.tolist())  # last: a worker that dies before it lets them be looked up once more
-        queue.write()
+    queue.forget(common(told, union(ids_of(present), absent)).tolist())
+    queue.write()  # last: as long as it has them, they are looked up once more
     return after
 
 

@@ -157,6 +157,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         mirror.welcome_back(world, ids_of(add))
         if add.size or starts.size:
             watermark.go_back(world, desired)
+        start_pairs.forget_other_starts(world, starts)
         before = lookup(ours, ids_of(starts))
         world.journal.put_start_changes(
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])

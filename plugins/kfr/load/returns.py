@@ -15,28 +15,30 @@ from kfr.load import start_pairs, strata
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
-from kfr.relationships.customers import common, union
-from kfr.relationships.packing import Ints, ids_of, lookup, pack, starts_of
+from kfr.relationships.customers import among, common, union
+from kfr.relationships.packing import Ints, ids_of, lookup, pack
 
 NAME = "starts of who came back"
 DAYS_A_YEAR = 366
 
 
 def note(world: World, added: Ints) -> None:
-    """Remember who of `added` (packed, sorted) was removed before, and was no customer for a day at least."""
+    """Remember who of `added` (packed, sorted) was removed before, and when: the queue forgets it with this plan."""
     if not added.size:
         return
     customers = ids_of(added)
     queue = RemovalQueue.read(world.state)
     # Of an intended one it is not known whether it was carried out.
-    waiting = common(queue.of(Removal.REMOVED, Removal.GONE, Removal.INTENDED), customers)
+    known = union(queue.of(Removal.REMOVED, Removal.GONE, Removal.INTENDED), queue.returned())
+    waiting = common(known, customers)
     days = np.array([queue.entries[customer].day for customer in waiting.tolist()], np.int64)
     removed = union(pack(waiting, days), world.journal.removals_of(customers))
+    noted = np.sort(start_pairs.back(world)[:, 1])
+    removed = union(removed, noted[among(ids_of(noted), customers)])
     last = np.append(ids_of(removed)[1:] != ids_of(removed)[:-1], True)[: len(removed)]
     removed = removed[last]
     rows = lookup(added, ids_of(removed))
-    away = starts_of(rows) - 1 > starts_of(removed)
-    start_pairs.add(world.state, start_pairs.BACK, np.column_stack([rows, removed])[away])
+    start_pairs.add(world.state, start_pairs.BACK, np.column_stack([rows, removed]))
     # As long as the delivery log has their removal, and no longer.
     start_pairs.forget_old(world.state, world.day - DAYS_A_YEAR * world.run.retention.reports_years)
 

@@ -30,8 +30,14 @@ def untaken(world: World) -> Ints:
 
 
 def came_back(world: World) -> Ints:
-    """With which relationships customers came back, packed and sorted."""
-    return np.sort(_pairs(world.state, BACK)[:, 0])
+    """With which relationships customers came back after a day at least as none, packed and sorted."""
+    pairs = back(world)
+    return np.sort(pairs[starts_of(pairs[:, 0]) - 1 > starts_of(pairs[:, 1]), 0])
+
+
+def back(world: World) -> Ints:
+    """Who came back: int64 of shape (n, 2), the start we filed, and the customer with the day of the last removal."""
+    return _pairs(world.state, BACK)
 
 
 def unsettled(world: World) -> Ints:
@@ -57,6 +63,13 @@ def forget(state: Place, name: str, customers: Ints) -> None:
     pairs = _pairs(state, name)
     if (theirs := among(ids_of(pairs[:, 0]), customers)).any():
         state.write_array(name, pairs[~theirs])
+
+
+def forget_other_starts(world: World, filed: Ints) -> None:
+    """That a start was not taken says nothing any more once another one is `filed` (packed, sorted)."""
+    before = untaken(world)[:, 0]
+    now = lookup(filed, ids_of(before))
+    forget(world.state, UNTAKEN, np.sort(ids_of(before[(now >= 0) & (now != before)])))
 
 
 def forget_old(state: Place, day: int) -> None:

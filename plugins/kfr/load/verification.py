@@ -212,15 +212,14 @@ def _removals(world: World) -> Stratum:
     there = {
         row >> DAY_BITS for row in strata.patiently(world, asked, lambda row: strata.is_present(world, row))
     }
-    for customer in set(looked_up.tolist()) - there:
-        queue.entries[customer].state = Removal.GONE
     lease.check(world)  # looking up takes its time: another run may have written its own queue meanwhile
-    if asked_again := queue.revive(there):
-        world.warehouse.record_removals(asked_again)
-    queue.write()
     if there:  # ours again, else no removal would be due
         back = np.sort(np.array([c << DAY_BITS for c in there], np.int64))
         mirror.correct(world, mirror.read(world), present=back, absent=NOTHING)
+        queue = RemovalQueue.read(world.state)
+    for customer in set(looked_up.tolist()) - there:
+        queue.entries[customer].state = Removal.GONE
+    queue.write()  # last: a retry draws the same sample, and the mirror has who is there
     return Stratum(
         name="removals",
         rows=len(rows),

@@ -15,6 +15,7 @@ from kfr.load import (
     planning,
     reconciliation,
     removal,
+    verification,
 )
 from kfr.load.journal import Single
 from kfr.load.removal_queue import Removal
@@ -194,6 +195,9 @@ def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_
         patch.setattr("kfr.load.mirror._move", die)
         with pytest.raises(StagingFull):
             verify(load.world)
+    assert states(load) == {customer: Removal.REMOVED}
+    with pytest.raises(verification.NotEqual, match="clear remove_ended"):
+        verify(load.world)
     assert states(load) == {customer: Removal.DUE}
     load.finish()
     assert customer not in load.registered
