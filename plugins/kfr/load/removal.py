@@ -62,7 +62,7 @@ def remove_ended(world: World) -> Removals:
     held = mirror.record(world)
     if not is_authorised(world):
         queue = RemovalQueue.read(world.state)
-        queue.want(NOTHING)
+        queue.want(NOTHING)  # of one that was begun it stays open whether it was carried out
         queue.write()
         world.say(f"As of {world.run.as_of}, a past day: no removal is authorised.")
         return Removals(due=0, removed=0, held_back=0, vanished=0)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import pytest
 
 from kfr.clock import oslo_today
 from kfr.load import arrivals, extract, lease, mirror, planning, reconciliation, removal, upload, verification
@@ -15,6 +17,7 @@ from kfr.load.ingestion import Loading, await_loading, await_settling
 from kfr.load.journal import Outcome, Send
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import Run, World
+from kfr.register.client import RegisterClient
 from kfr.register.errors import InvalidRequest
 from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
@@ -248,6 +251,19 @@ def verify(world: World) -> verification.Proof:
     if not world.place.exists("removals.json"):
         removal.remove_ended(world)
     return verification.verify(world)
+
+
+def die_removing(load: OneLoad, *, sent: bool = True) -> None:
+    """The worker dies at a removal: behind its DELETE, which the register has carried out, or before it was sent."""
+    call = RegisterClient.remove_one
+
+    def dies(client: RegisterClient, customer: int) -> None:
+        if sent:
+            call(client, customer)
+        raise Crash
+
+    with mock.patch.object(RegisterClient, "remove_one", dies), pytest.raises(Crash):
+        removal.remove_ended(load.world)
 
 
 def packed(customers: Sequence[int], start: date) -> Ints:

@@ -8,13 +8,11 @@ import pytest
 from kfr.load import lease, mirror, removal, verification
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.load.verification import NotEqual
-from kfr.register.client import RegisterClient
 from kfr.relationships.customers import NOTHING
 from kfr.relationships.packing import day_number, text_of
-from tests.faults.fuse import Crash
 from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import removed, states, verify
+from tests.unit.load.one_load import die_removing, removed, states, verify
 from tests.unit.load.test_verification import customers_of, loaded, stratum
 
 
@@ -142,17 +140,14 @@ def test_who_was_asked_for_and_is_there_again_is_asked_for_again(load):
 @pytest.mark.parametrize("then", ["came back", "vanished", "has a refused row"])
 @pytest.mark.parametrize("carried_out", [True, False])
 def test_whose_removal_a_worker_died_in_is_not_proven_though_it_is_not_wanted_any_more(
-    load, then, carried_out, monkeypatch
+    load, then, carried_out
 ):
     """The load ends green, and neither the mirror nor a mail to Bits may claim them."""
     load = loaded(load)
     customer, other = customers_of(load)[:2]
     load.end([customer])
     load.institution.simulator.switches = Switches(removal="erases")
-    with monkeypatch.context() as patch:
-        patch.setattr(RegisterClient, "remove_one", dies_behind if carried_out else dies)
-        with pytest.raises(Crash):
-            removal.remove_ended(load.world)
+    die_removing(load, sent=carried_out)
     assert (customer in load.registered) == (not carried_out)
     if then == "came back":
         load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), load.today))
@@ -194,14 +189,11 @@ def test_a_removal_that_was_begun_and_of_which_nothing_came_is_due_again_when_a_
     assert (before in load.proven, today in load.proven) == (True, False)
 
 
-def test_on_a_past_day_it_is_open_whether_somebody_is_there_whose_removal_was_begun(load, monkeypatch):
+def test_on_a_past_day_it_is_open_whether_somebody_is_there_whose_removal_was_begun(load):
     load = loaded(load)
     customer, other = customers_of(load)[:2]
     load.end([customer], on=load.today - timedelta(days=3))
-    with monkeypatch.context() as patch:
-        patch.setattr(RegisterClient, "remove_one", dies_behind)
-        with pytest.raises(Crash):
-            removal.remove_ended(load.world)
+    die_removing(load)
     lease.release(load.world)
     load.pass_days(1)
     load = load.next(as_of=load.today - timedelta(days=1))
@@ -259,12 +251,3 @@ def test_a_removal_that_was_begun_and_has_to_wait_for_tomorrow_is_still_wanted(l
     load.world.journal.put(replace(send, proven_at=None, closed_because="looked into"))
     assert removal.remove_ended(load.world).held_back == 1
     assert RemovalQueue.read(load.world.state).entries[customer].wanted
-
-
-def dies(self: RegisterClient, customer: int) -> None:
-    raise Crash
-
-
-def dies_behind(self: RegisterClient, customer: int, call=RegisterClient.remove_one) -> None:
-    call(self, customer)
-    raise Crash

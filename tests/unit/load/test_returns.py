@@ -25,7 +25,7 @@ from kfr.relationships.packing import text_of
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import Switches
-from tests.unit.load.one_load import TEN_ROWS, OneLoad, states, verify
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, die_removing, states, verify
 
 
 @pytest.fixture
@@ -60,15 +60,6 @@ def start_anew(load: OneLoad, customer: int) -> None:
     load.institution.warehouse.agreements_held.append(Agreement(text_of(customer), load.today))
 
 
-def die_behind_the_delete(load: OneLoad, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The register has carried the removal out, and the worker does not know."""
-    moments = iter([removal._day])  # at the intention; not at the answer
-    with monkeypatch.context() as patch:
-        patch.setattr(removal, "_day", lambda world: next(moments, die)(world))  # noqa: PLW0108
-        with pytest.raises(StagingFull):
-            removal.remove_ended(load.world)
-
-
 def sent_in_vain(load: OneLoad, customer: int) -> tuple[OneLoad, int]:
     """The customer is removed, is back, and goes out in a file that the register takes without them; it is loaded."""
     switches = Switches(removal="ends_today_inclusive", re_registration="no_effect_that_day")
@@ -92,13 +83,13 @@ def is_registered_tomorrow(load: OneLoad, customer: int) -> bool:
 @pytest.mark.parametrize("compare_with", ["mirror", "register"])
 @pytest.mark.parametrize("plans", [1, 2], ids=["one plan", "a plan that was not carried out before"])
 def test_who_comes_back_on_the_day_of_the_removal_is_sent_again_whatever_look_ups_say(
-    removing, monkeypatch, answered, compare_with, plans
+    removing, answered, compare_with, plans
 ):
     load, customer = removing
     if answered:
         removal.remove_ended(load.world)
     else:
-        die_behind_the_delete(load, monkeypatch)
+        die_removing(load)
     lease.release(load.world)
     come_back(load, customer)
     assert load.world.look_up(customer, load.today, load.today)  # though it is removed
@@ -144,9 +135,9 @@ def test_whom_the_register_did_not_take_back_that_day_is_found_missing_the_next(
 
 
 @pytest.mark.parametrize("stays", [True, False])
-def test_who_comes_back_and_leaves_once_more_that_day(removing, monkeypatch, stays):
+def test_who_comes_back_and_leaves_once_more_that_day(removing, stays):
     load, customer = removing
-    die_behind_the_delete(load, monkeypatch)
+    die_removing(load)
     lease.release(load.world)
     come_back(load, customer)
     load = load.next()
@@ -167,9 +158,9 @@ def test_who_comes_back_and_leaves_once_more_that_day(removing, monkeypatch, sta
     assert (customer in load.registered) == (customer in load.proven) == stays
 
 
-def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing, monkeypatch):
+def test_a_removal_that_is_open_is_not_looked_up_by_a_comparison(removing):
     load, customer = removing
-    die_behind_the_delete(load, monkeypatch)
+    die_removing(load)
     assert comparison.settled(load.world, np.array([customer])).size == 0
     load.pass_days(1)
     assert comparison.settled(load.world, np.array([customer])).size == 0  # it was tried for minutes
@@ -203,12 +194,10 @@ def test_a_removal_that_did_not_work_is_not_forgotten_if_the_worker_dies_before_
     assert customer not in load.registered
 
 
-def test_a_removal_that_is_open_and_of_which_the_evidence_is_gone_is_settled_by_a_comparison(
-    removing, monkeypatch
-):
+def test_a_removal_that_is_open_and_of_which_the_evidence_is_gone_is_settled_by_a_comparison(removing):
     """Else the mirror would hold them for ever, and each sample that draws them would raise an alarm."""
     load, customer = removing
-    die_behind_the_delete(load, monkeypatch)
+    die_removing(load)
     lease.release(load.world)
     load.forget([customer])
     load.pass_days(2)

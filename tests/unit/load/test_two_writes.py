@@ -6,14 +6,12 @@ import pytest
 
 from kfr.load import extract, lease, mirror, planning, reconciliation, removal, start_pairs, verification
 from kfr.load.verification import NotEqual
-from kfr.register.client import RegisterClient
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import OneLoad
-from tests.unit.load.test_proof_of_removals import dies_behind
+from tests.unit.load.one_load import OneLoad, die_removing
 
 
 @pytest.fixture
@@ -49,10 +47,7 @@ def test_who_was_removed_and_is_back_is_sent_though_a_comparison_died_before_the
     load = load.next()
     load.end([customer])
     load.add()
-    with monkeypatch.context() as patch:
-        patch.setattr(RegisterClient, "remove_one", dies_behind)
-        with pytest.raises(Crash):
-            removal.remove_ended(load.world)
+    die_removing(load)
     lease.release(load.world)
     load.pass_days(2)
     load = load.next("kfr_reconcile")

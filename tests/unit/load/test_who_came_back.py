@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kfr.load import lease, mirror, planning, removal, returns, start_pairs, strata, verification
+from kfr.load import lease, mirror, planning, returns, start_pairs, strata, verification
 from kfr.register.client import RegisterClient
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
-from tests.faults.fuse import Crash
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches
-from tests.unit.load.one_load import OneLoad, packed
+from tests.unit.load.one_load import OneLoad, die_removing, packed
 
 
 def gone(folder: Path, days: int = 20, **switches: object) -> tuple[OneLoad, int]:
@@ -224,7 +223,7 @@ def test_a_single_addition_that_came_back_and_is_lost_is_a_miss(folder):
 
 
 @pytest.mark.parametrize("backfill", [False, True])
-def test_a_removal_that_a_worker_died_in_counts_too(folder, monkeypatch, backfill):
+def test_a_removal_that_a_worker_died_in_counts_too(folder, backfill):
     load = OneLoad(
         Institution(folder, switches=Switches(re_registration="revives", second_file="changes_start"))
     )
@@ -235,16 +234,7 @@ def test_a_removal_that_a_worker_died_in_counts_too(folder, monkeypatch, backfil
     load = load.next()
     load.plan(first_load=False)
     load.close_additions()
-    delete = RegisterClient.remove_one
-
-    def dies(self: RegisterClient, customer: int) -> None:
-        delete(self, customer)
-        raise Crash
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RegisterClient, "remove_one", dies)
-        with pytest.raises(Crash):
-            removal.remove_ended(load.world)
+    die_removing(load)
     lease.release(load.world)
     left = load.today
     load.pass_days(4)
