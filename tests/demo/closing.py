@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kfr.load import report as reports
 from kfr.load.staging import Staging, run_key
 from kfr.register.settings import Settings
 from tests.demo.register import Register
@@ -21,7 +22,7 @@ def read_report(env: Mapping[str, str], staging: Path, dag_id: str, run_id: str)
         **{name: connection[name] for name in ("host", "login", "password", "extra")}
     )
     place = Staging(staging, settings.staging_key, environment=settings.environment, fid=settings.fid).state
-    return dict(place.read_json(f"reports/{run_key(dag_id, run_id)}.json"))
+    return dict(json.loads(reports.read(place, run_key(dag_id, run_id)).content))
 
 
 def print_mails(mails: Sequence[Mapping[str, Any]]) -> None:

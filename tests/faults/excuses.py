@@ -1,10 +1,11 @@
 """Who may differ after a green load, and why: what no load can know yet. By rules told a second time, see `year`."""
 
+import json
 from collections import Counter
 from datetime import date, timedelta
 
 from kfr.clock import oslo_date, oslo_today
-from kfr.load import mirror, start_pairs
+from kfr.load import mirror, report, start_pairs
 from kfr.load.journal import DELIVERED, Send, StartChange
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, date_of, day_number, ids_of
 from tests.faults.check import LAG_SECONDS
@@ -142,7 +143,7 @@ def turned_at_midnight(institution: Institution, play: Play) -> set[int]:
 
 
 def _day_of(institution: Institution, play: Play) -> date:
-    return date.fromisoformat(institution.state.read_json(f"reports/{play.run.key}.json")["as_of"])
+    return date.fromisoformat(json.loads(report.read(institution.state, play.run.key).content)["as_of"])
 
 
 def _first_day_of(institution: Institution, play: Play) -> date:

@@ -1,5 +1,8 @@
 """Promise 1: each row read has one fate, and each planned addition goes out once."""
 
+import json
+
+from kfr.load.report import names, read
 from tests.faults.institution import Institution
 from tests.faults.play import Play
 from tests.faults.traffic import rows_of
@@ -8,10 +11,9 @@ FATES = {"added", "start_changed", "unchanged", "folded", "not_active", "rejecte
 
 
 def broken(institution: Institution, play: Play) -> list[str]:
-    name = f"reports/{play.run.key}.json"
-    if not institution.state.exists(name):
+    if play.run.key not in names(institution.state):
         return []
-    report = institution.state.read_json(name)
+    report = json.loads(read(institution.state, play.run.key).content)
     if "plan" not in report:
         return []
     return [*_fates(institution, play, report), *_once(institution, play, report)]

@@ -15,6 +15,8 @@ from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, distinct, union
 from kfr.relationships.packing import Ints, ids_of
 
+REPLACED = "replaced.json"  # names of the sends that the run had made when it planned last
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -31,6 +33,7 @@ class Files:
     def __init__(self, world: World, sends: Iterable[Send]) -> None:
         journal = world.journal
         self._world = world
+        self._replaced = world.place.read_json(REPLACED) if world.place.exists(REPLACED) else []
         self.sends = list(sends)
         changes = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         self._filed_again = union(*changes)
@@ -87,8 +90,10 @@ class Files:
         for send in loading:
             rows = self.rows[send.file]
             missing = distinct(self._world.journal.missing(send.file))
-            # Until a sample of another run's file is looked up, it says nothing: a part of it can be lost.
-            counts = send.verified or send.run == self._world.run.key
+            # Until a sample of a file is looked up, it says nothing: a part of it can be lost. Of those of the run's
+            # own plan one will be.
+            own = send.run == self._world.run.key and send.name not in self._replaced
+            counts = send.verified or own
             if send.proven_at is not None and counts:
                 doubted = among(ids_of(rows), refused)
                 if not send.shown:  # it may be lost; who is in another proven file has come by one of the two

@@ -8,6 +8,7 @@ import numpy as np
 
 from kfr.clock import oslo_today
 from kfr.load import comparison, extract, lease, mirror, refusals, returns, start_pairs, strata, watermark
+from kfr.load.evidence import REPLACED
 from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
 from kfr.load.mirror import Mirror
@@ -267,6 +268,8 @@ def _forget_earlier_plan(world: World) -> None:
             world.place.delete(name)
     for name in LEFT_BY_PLAN:
         world.place.delete(name)
+    own = [send.name for send in world.journal.sends() if send.run == world.run.key]
+    world.place.write_json(REPLACED, own)
 
 
 def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror:

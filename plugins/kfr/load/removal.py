@@ -86,7 +86,7 @@ def remove_ended(world: World) -> Removals:
     _enqueue(world, queue, due, tomorrow, asked)
     _require_few(world, due, len(ours))
     done, unknown = _remove(world, queue, due, prior, held=ids_of(held.proven))
-    world.warehouse.record_removals([*_results(asked, said, ours, queue), *invalid])
+    world.warehouse.record_removals([*_results(world, asked, said, ours, queue), *invalid])
     vanished = without(ours, said.active, said.ended, said.waiting, said.tainted, asked)
     result = Removals(
         due=len(due),
@@ -152,9 +152,14 @@ def is_authorised(world: World) -> bool:
     return world.run.as_of is None or world.run.as_of >= oslo_today(world.clock)
 
 
-def _results(asked: Ints, said: last_word.Said, ours: Ints, queue: RemovalQueue) -> list[tuple[str, str]]:
+def _results(
+    world: World, asked: Ints, said: last_word.Said, ours: Ints, queue: RemovalQueue
+) -> list[tuple[str, str]]:
     """What is told to the institution's queue, by customer."""
-    results = np.where(among(asked, ours), "waits", "not_ours")
+    results = np.full(len(asked), "not_ours", "U8")
+    # By an earlier run that died before it told, so that only the delivery log has it by now.
+    results[among(asked, ids_of(world.journal.removals_of(without(asked, ours))))] = "removed"
+    results[among(asked, ours)] = "waits"
     results[among(asked, said.active) | among(asked, said.waiting)] = "customer"
     results[among(asked, queue.gone())] = "removed"
     return list(zip(map(text_of, asked.tolist()), results.tolist(), strict=True))

@@ -21,6 +21,7 @@ XCOM_KEY = "kfr_report"  # under it the page finds what `Kept.as_text` gives
 
 Outcome = Literal["proven", "not proven", "dry run"]
 
+KEPT_AS = ".json"
 GATE = "gate.json"  # in the run's folder: open tasks of the guide in spite of which a person started it
 
 
@@ -52,9 +53,8 @@ def keep(world: World, report: dict[str, Any]) -> Kept:
     kept = Kept(content=content, signed=sign(content, world.certificate))
     if not world.run.dry_run:
         _put_by(world, report["began_at"])
-        world.state.write(f"reports/{world.run.key}.json", content)
-        signature = {name: text for name, text in kept.as_text().items() if name != "report"}
-        world.state.write_json(f"signatures/{world.run.key}", signature)
+        # In one file: a signature that is of another text would be worse than none.
+        world.state.write_json(_name(world.run.key), kept.as_text())
     return kept
 
 
@@ -65,20 +65,23 @@ def _put_by(world: World, began_at: str) -> None:
     before = json.loads(read(world.state, world.run.key).content)
     if before["began_at"] != began_at:
         written_at = re.sub(r"\D", "", before["written_at"][:19])
-        name = f"{world.run.key}-{written_at}"
-        world.state.write(f"reports/{name}.json", world.state.read(f"reports/{world.run.key}.json"))
-        world.state.write_json(f"signatures/{name}", world.state.read_json(f"signatures/{world.run.key}"))
+        name = _name(f"{world.run.key}-{written_at}")
+        world.state.write_json(name, world.state.read_json(_name(world.run.key)))
 
 
 def read(state: Place, run: str) -> Kept:
     """The report of a run by its key, as `names` lists them."""
-    content = state.read(f"reports/{run}.json")
-    return Kept.from_text({**state.read_json(f"signatures/{run}"), "report": content.decode()})
+    return Kept.from_text(state.read_json(_name(run)))
 
 
 def names(state: Place) -> list[str]:
     """The keys of the runs whose signed reports are kept, and of what each said before it was cleared."""
-    return [name.removeprefix("signatures/") for name in state.names("signatures")]
+    kept = (name for name in state.names("reports") if name.endswith(KEPT_AS))  # beside pages and forms
+    return [name.removeprefix("reports/").removesuffix(KEPT_AS) for name in kept]
+
+
+def _name(run: str) -> str:
+    return f"reports/{run}{KEPT_AS}"
 
 
 def build(world: World, outcome: Outcome = "not proven") -> dict[str, Any]:

@@ -42,7 +42,6 @@ def sweep(world: "World") -> int:
         "runs": keep.staged_days,
         "rejects": keep.rejects_days,
         "state/reports": keep.reports_years * DAYS_A_YEAR,
-        "state/signatures": keep.reports_years * DAYS_A_YEAR,
     }
     found = {name: limit for folder, limit in days.items() for name in everything.names(folder)}
     found |= dict.fromkeys([*everything.leftovers(), *_of_no_send(world)], LEFTOVER_DAYS)

@@ -167,3 +167,18 @@ def test_no_customer_is_in_report_table_or_mail(load: OneLoad):
     told = notice(load.world, plan.forecast, next(iter(plan.forecast.rows_by_day)))
     shown = f"{found} {table(found)} {mail} {told}"
     assert not [c for c in map(text_of, customers) if c in shown]
+
+
+def test_a_worker_that_dies_while_a_report_is_kept_leaves_one_that_its_signature_fits(load: OneLoad):
+    load.join(3)
+    load.load()
+    keep(load.world, build(load.world, "not proven"))
+    load.finish()
+    for touches in range(1, 10):
+        world = load.world
+        crashed = load.crash(touches, lambda: keep(world, build(world, "proven")))  # noqa: B023
+        found = report.read(load.world.state, load.run.key)
+        assert verify(found.content, found.signed).organisation_number == load.institution.settings.fid
+        if not crashed:
+            break
+    assert json.loads(found.content)["outcome"] == "proven"

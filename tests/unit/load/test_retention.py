@@ -75,7 +75,7 @@ def test_reports_and_what_was_sent_are_kept_for_five_years(began):
     state = began.world.state
     names = (
         "reports/one.json",
-        "signatures/one",
+        "reports/one.html",
         f"history/{began.today}-f00-1",
         f"deliveries/notice-{began.today}",
         "deliveries/d-4",

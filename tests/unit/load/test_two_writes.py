@@ -130,3 +130,34 @@ def test_a_start_that_was_lost_once_and_again_after_another_one_is_not_kept(load
     load = next_day(load)
     assert planning.read(load.world).start_changed == 1
     assert load.registered[customer] == first == held_start(load, customer)
+
+
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_the_queue_is_told_of_a_removal_by_whoever_comes_first_though_the_worker_died_before_it_was_told(
+    load, looked_up, monkeypatch
+):
+    """Also where nobody but the delivery log has the removal by then."""
+    customer = load.proven[3]
+    load.pass_days(1)
+    load = load.next()
+    load.end([customer])
+    queue = load.institution.warehouse.queue
+    queue[text_of(customer)] = None
+    load.add()
+    if looked_up:
+        die_removing(load)
+        lease.release(load.world)
+        load.pass_days(2)
+        load = load.reconcile()
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(load.world.warehouse), "record_removals", dies)
+            with pytest.raises(Crash):
+                removal.remove_ended(load.world)
+        lease.release(load.world)
+        load.pass_days(1)
+        load = load.next(as_of=load.today - timedelta(days=1))
+        load.run_through()
+        load = next_day(load.with_run(as_of=None))
+    assert customer not in load.registered
+    assert queue[text_of(customer)] == "removed"

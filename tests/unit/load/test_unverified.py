@@ -122,3 +122,30 @@ def test_a_file_that_an_earlier_run_had_sent_is_verified_by_the_run_that_sees_it
     assert len(after.calls("register_file")) == 2  # the first load's, and the one of the run that died
     assert after.sends == []  # verified, so there is nothing left to look for
     assert after.proven == sorted(after.registered)
+
+
+def test_a_file_of_a_plan_that_was_replaced_proves_nobody_before_a_sample_of_it_is_looked_up(load):
+    """Its first row was loaded, the others came by the next plan's file: all its witnesses are there."""
+    load.join(50)
+    began = load.first().next()
+    joined = began.join(40)
+    began.fault(FaultKind.FILE_PARTLY_LOADED, share=1 / 40)
+    upload.upload(began.world, *began.plan(first_load=False).labels)
+    (send,) = (send for send in began.sends if send.run == began.run.key)
+    left = [customer for customer in joined if customer not in {w.customer_id for w in send.witnesses}][:2]
+    began.forget(left)
+    began.institution.clock.advance(600)
+    began.add()  # planned again: who is found is not sent again
+    for _ in range(2):  # what shows a file late waits for it
+        with pytest.raises(removal.SendsOpen) as waits:
+            began.finish()
+        began.institution.clock.advance(waits.value.retry_after)
+    began.finish()
+    (first,) = (s for s in began.sends if s.file == send.file)
+    assert first.shown
+    assert began.proven == sorted(began.registered)
+    assert began.possible == left
+    lease.release(began.world)
+    after = began.next()
+    after.run_through()
+    assert after.proven == sorted(after.registered)
