@@ -125,16 +125,27 @@ def record_verified(world: World, files: set[str]) -> None:
 def begun_earlier(world: World, rows: Ints) -> tuple[Ints, Ints]:
     """Those of `rows` (packed, sorted, with starts) whom the register has on the day before their start.
 
-    First each is waited for: a look-up from before they were there finds nothing on that day either. The second of
-    the two are those who were waited for in vain.
+    First each is waited for: a look-up from before they were there finds nothing on that day either. So may the next
+    one, if it is behind where the first was not: who is not found on that day is asked for once more when no answer
+    can be from before. The second of the two are those who were waited for in vain.
     """
     unseen = np.array(patiently(world, rows.tolist(), lambda row: not is_right(world, row)), np.int64)
+    seen = without(rows, unseen)
+    found = _found_before(world, seen)
+    if len(found) < len(seen):
+        world.clock.sleep(LOOK_UPS_LAG_SECONDS)
+        found = union(found, _found_before(world, without(seen, found)))
+    return found, unseen
+
+
+def _found_before(world: World, rows: Ints) -> Ints:
+    """Those of `rows` whom the register has on the day before their start."""
     found = []
-    for row in without(rows, unseen).tolist():
+    for row in rows.tolist():
         before = date_of((row & DAY_MASK) - 1)
         if before and is_found(world, row, before, before):
             found.append(row)
-    return np.array(found, np.int64), unseen
+    return np.array(found, np.int64)
 
 
 def is_right(world: World, row: int) -> bool:

@@ -10,7 +10,7 @@ from kfr.load import lease, mirror, planning, returns, start_pairs, strata, veri
 from kfr.register.client import RegisterClient
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
-from tests.simulator import Switches
+from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import OneLoad, die_removing, packed
 
 
@@ -262,3 +262,26 @@ def test_whom_another_system_has_registered_before_is_looked_up_by_the_next_load
     assert customer in load.possible
     load = next_load(load)
     assert load.registered[customer] == start == held_start(load, customer)
+
+
+@pytest.mark.parametrize("days_ago", [0, 5], ids=["singly", "by file"])
+def test_a_single_look_up_that_is_behind_does_not_say_that_the_register_began_anew(
+    folder, days_ago, monkeypatch
+):
+    load, customer = gone(folder, re_registration="revives", second_file="changes_start")
+    come_back(load, customer, days_ago=days_ago)
+    load = load.next()
+    load.add()
+    is_found = strata.is_found
+
+    def behind(world, row, first, last):
+        if first < date_of(int(starts_of(np.array([row]))[0])):
+            load.fault(FaultKind.LOOK_UP_LAGS, "look_up", seconds=300.0)
+            monkeypatch.setattr(strata, "is_found", is_found)
+        return is_found(world, row, first, last)
+
+    monkeypatch.setattr(strata, "is_found", behind)
+    load.finish()
+    assert any(call.fault == FaultKind.LOOK_UP_LAGS for call in load.calls("look_up"))
+    assert (stratum(load).rows, stratum(load).start_not_corrected) == (1, 1)
+    assert customer in load.possible
