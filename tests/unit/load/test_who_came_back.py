@@ -265,7 +265,7 @@ def test_whom_another_system_has_registered_before_is_looked_up_by_the_next_load
 
 
 @pytest.mark.parametrize("days_ago", [0, 5], ids=["singly", "by file"])
-def test_a_single_look_up_that_is_behind_does_not_say_that_the_register_began_anew(
+def test_a_look_up_that_is_behind_the_last_one_does_not_say_that_the_register_began_anew(
     folder, days_ago, monkeypatch
 ):
     load, customer = gone(folder, re_registration="revives", second_file="changes_start")
@@ -276,7 +276,7 @@ def test_a_single_look_up_that_is_behind_does_not_say_that_the_register_began_an
 
     def behind(world, row, first, last):
         if first < date_of(int(starts_of(np.array([row]))[0])):
-            load.fault(FaultKind.LOOK_UP_LAGS, "look_up", seconds=300.0)
+            load.fault(FaultKind.LOOK_UP_LAGS, "look_up", times=2, seconds=300.0)
             monkeypatch.setattr(strata, "is_found", is_found)
         return is_found(world, row, first, last)
 
