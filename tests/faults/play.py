@@ -73,13 +73,11 @@ class Play:
         """Whether a person must look for D-4 in the mail server's log."""
         return any("not known whether the mail d-4 left" in error for error in self.errors[self._cleared :])
 
-    def clear(self) -> None:
-        """A person clears what failed, and acquire_register with it; or what the errors say."""
+    def clear(self, *, from_extract: bool = False) -> None:
+        """A person clears what failed, and acquire_register with it; or what the errors say, or all of it."""
         self.states = {task: state for task, state in self.states.items() if state in ("success", "skipped")}
-        if any(
-            "lear extract_relationships" in error or "rejected" in error
-            for error in self.errors[self._cleared :]
-        ):
+        said = self.errors[self._cleared :]
+        if from_extract or any("lear extract_relationships" in e or "rejected" in e for e in said):
             self.states = {"check_readiness": "success"}
         if any("lear remove_ended" in error for error in self.errors[self._cleared :]):
             self.states.pop("remove_ended", None)

@@ -40,6 +40,8 @@ FEW_ROWS = 20
 QUIET_ARRIVALS_SECONDS = 300.0  # nobody comes while it loads
 SLOW_REGISTER = 0.1  # of the runs: it loads a fifth of what the connection says
 SAME_DAY = 0.15  # of the runs: another load follows before the day is over
+FROM_EXTRACT = 0.25  # of the clears: a person has everything read and planned again
+OLD_CLEARED = 0.3  # of the runs that were replaced by others: somebody clears them all the same
 MIRROR_LOST = 0.06  # of the runs: before the next day's load a disk is restored without it
 WRONG_WORLD = 0.01  # of the runs: synthetic numbers in a warehouse that is loaded to production
 
@@ -144,6 +146,11 @@ class _Scenario:
         self._until_green(self._play_of(self.kind, asked=self._asked()))
         if rng.random() < SAME_DAY:
             self._same_day()
+        red = [play for play in self.plays if not play.green and not play.run.dry_run]
+        if red and rng.random() < OLD_CLEARED:
+            self.say(" and a run that others have overtaken is cleared")
+            red[0].clear()
+            self._until_green(red[0], quiet=True)
         self._stop_faults()
         self._next_day()
         result.runs, result.calls = len(self.plays), len(institution.calls)
@@ -314,7 +321,7 @@ class _Scenario:
         if any("mirror is lost" in error for error in play.errors[-1:]):
             return self._play_of("reconcile")
         if play.run.dry_run or play.asks_for_mail or self.rng.random() < 0.6:
-            play.clear()
+            play.clear(from_extract=not play.asks_for_mail and self.rng.random() < FROM_EXTRACT)
             return play
         kind = play.kind
         if kind == "first" and self.institution.state.exists("mirrored") and self.rng.random() < 0.5:

@@ -70,6 +70,8 @@ def close_arrivals(world: World, *, arrivals: bool = True) -> list[str]:
     :param arrivals: whether those who arrived since the list was made go too (ONB D-3); a periodic load leaves
         them to the next one.
     """
+    # A plan that is over welcomes nobody back: another run may have removed them.
+    planning.require_approved(world)
     place = world.place
     if not place.exists(f"{CLOSING}.json"):
         planned = _unanswered(world, place.read_array("singly"))

@@ -15,6 +15,7 @@ from kfr.load.world import World
 from kfr.relationships.customers import NOTHING, among, distinct, union
 from kfr.relationships.packing import Ints, ids_of
 
+PLAN = "plan.json"
 REPLACED = "replaced.json"  # names of the sends that the run had made when it planned last
 
 
@@ -33,7 +34,9 @@ class Files:
     def __init__(self, world: World, sends: Iterable[Send]) -> None:
         journal = world.journal
         self._world = world
-        self._replaced = world.place.read_json(REPLACED) if world.place.exists(REPLACED) else []
+        self._replaced = set(replaced(world))
+        #: Whether the run has a plan; while it is made, its sends are of one that is over.
+        self.is_planned = world.place.exists(PLAN)
         self.sends = list(sends)
         changes = [journal.start_changes(run)[:, 0] for run in journal.runs_with("starts")]
         self._filed_again = union(*changes)
@@ -90,10 +93,8 @@ class Files:
         for send in loading:
             rows = self.rows[send.file]
             missing = distinct(self._world.journal.missing(send.file))
-            # Until a sample of a file is looked up, it says nothing: a part of it can be lost. Of those of the run's
-            # own plan one will be.
-            own = send.run == self._world.run.key and send.name not in self._replaced
-            counts = send.verified or own
+            # Until a sample of a file is looked up, it says nothing: a part of it can be lost.
+            counts = send.verified or self._is_of_plan(send)  # of those of the plan one will be
             if send.proven_at is not None and counts:
                 doubted = among(ids_of(rows), refused)
                 if not send.shown:  # it may be lost; who is in another proven file has come by one of the two
@@ -128,6 +129,9 @@ class Files:
             *(distinct(ids_of(journal.singles(run)[:, 0])) for run in journal.runs_with("singles")),
         ]
 
+    def _is_of_plan(self, send: Send) -> bool:
+        return self.is_planned and send.run == self._world.run.key and send.name not in self._replaced
+
     def _refused(self) -> Ints:
         """The customers whom the register refused, by a finished file or by one that had nobody else in it.
 
@@ -135,6 +139,12 @@ class Files:
         """
         alone = [self._world.journal.rows(send) for send in self.sends if send.rows == 1 and not send.loads]
         return distinct(ids_of(union(refusals.read(self._world.state)[:, 0], *alone)))
+
+
+def replaced(world: World) -> list[str]:
+    """Names of the sends that are of a plan of this run that it has replaced."""
+    names: list[str] = world.place.read_json(REPLACED) if world.place.exists(REPLACED) else []
+    return names
 
 
 def _in_several(files: Mapping[str, Ints]) -> Ints:

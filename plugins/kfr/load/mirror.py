@@ -113,12 +113,14 @@ def record(world: World) -> Mirror:
     start_pairs.add(world.state, start_pairs.OPEN, np.column_stack([undated << DAY_BITS] * 2))
     after = _move(world, before, proven, possible)
     for send in files.sends:
-        if send.run == world.run.key or is_open(send, plans.get(send.name), now):
+        if send.run == world.run.key and files.is_planned:
+            continue  # a task of it may still be cleared
+        if is_open(send, plans.get(send.name), now):
             continue
         if send.proven_at is not None and not send.verified:
             continue  # the next plan looks a sample of it up
         if not is_doubtful(send, now):  # `removal` looks for those
-            journal.archive(send)  # this run's own stay: a task of it may still be cleared
+            journal.archive(send)
     _close_other_runs(world, after, queue)
     refusals.merge(world.state)
     return after
@@ -131,9 +133,10 @@ def _with_starts(proven: Ints, changes: Iterable[Ints], sent: Ints) -> Ints:
     """
     for entries in changes:
         filed, before, state = entries.T
-        # Not known until it is looked up, by whichever run.
-        open_ = before[(state == StartChange.UNTAKEN) | (state == StartChange.SENT) & among(filed, sent)]
-        proven = put(proven, _undated(common(open_, proven)))
+        # Not known until it is looked up, whatever the mirror had before: by whichever run.
+        unsettled = (state == StartChange.UNTAKEN) | (state == StartChange.SENT) & among(filed, sent)
+        open_ = distinct(ids_of(filed[unsettled]))
+        proven = put(proven, _undated(proven[among(ids_of(proven), open_)]))
         kept = before[state == StartChange.KEPT]
         proven = put(proven, kept[among(_undated(kept), proven)])
         corrected = filed[state == StartChange.CORRECTED]

@@ -23,7 +23,7 @@ NOTICE: Final = "notice"
 CONFIRMATION: Final = "d-4"
 LOAD_PAPERS: Final = {  # what each of a load's mails may use
     NOTICE: ("day", "fid", "environment", "rows_that_day", "rows", "files", "hours", "ends_at"),
-    CONFIRMATION: ("fid", "environment", "loaded", "files", "sampled", "wrong_at_most"),
+    CONFIRMATION: ("fid", "environment", "loaded", "files", "sampled", "wrong_at_most", "all_checked"),
 }
 _SUBJECT: Final = re.compile(r"(?:Emne|Subject): (.+)\n\n")
 _IDENTIFIER: Final = re.compile(r"(?<!\d)\d{11}(?!\d)")

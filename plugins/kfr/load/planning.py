@@ -8,7 +8,7 @@ import numpy as np
 
 from kfr.clock import oslo_today
 from kfr.load import comparison, extract, lease, mirror, refusals, returns, start_pairs, strata, watermark
-from kfr.load.evidence import REPLACED
+from kfr.load.evidence import PLAN, REPLACED
 from kfr.load.forecast import Forecast, foresee
 from kfr.load.ingestion import revisit
 from kfr.load.mirror import Mirror
@@ -27,6 +27,7 @@ MOST_SINGLES = 200  # who start today go singly up to here; more are quicker by 
 MOST_LOOKED_UP = 5_000  # possible relationships that are looked up before a plan: minutes, not hours
 # What an earlier plan of this run has left.
 LEFT_BY_PLAN = (
+    PLAN,
     "comparison.json",
     "closing.json",
     "approved.json",
@@ -87,6 +88,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         _require_alone(world, desired.alone_since)
     _forget_earlier_plan(world)
     held = _held(world, desired, first_load=first_load)
+    world.place.write_json(REPLACED, [s.name for s in world.journal.sends() if s.run == world.run.key])
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
     diff = difference(desired.active, ours)
     unproven = common(ids_of(held.possible), ids_of(desired.ended))  # sent, and ended
@@ -141,7 +143,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         findings=[{"code": f.code, "severity": f.severity.name, "message": f.message} for f in findings],
         alone_since=desired.alone_since,
     )
-    world.place.write_json("plan.json", asdict(result))
+    world.place.write_json(PLAN, asdict(result))
     world.say(_sentence(result))
     if result.held_back:
         world.say(
@@ -160,6 +162,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
             watermark.go_back(world, desired)
         start_pairs.forget_other_starts(world, starts)
         before = lookup(ours, ids_of(starts))
+        start_pairs.leave_open(world, starts)
         world.journal.put_start_changes(
             world.run.key, np.column_stack([starts, before, np.zeros_like(starts)])
         )
@@ -185,7 +188,7 @@ def _stage(world: World, labels: list[str], files: list[Ints]) -> list[tuple[str
 
 def read(world: World) -> Plan:
     """The plan that this run made earlier."""
-    return from_json(world.place.read_json("plan.json"))
+    return from_json(world.place.read_json(PLAN))
 
 
 def from_json(value: dict[str, Any]) -> Plan:
@@ -216,9 +219,7 @@ def fates(
 
 def needs_person(world: World, plan_: Plan) -> bool:
     """Whether a person must approve the plan before anything is sent."""
-    if world.run.approval == "always":
-        return True
-    return world.run.approval == "auto" and plan_.asks
+    return world.run.approval == "always" or (world.run.approval == "auto" and plan_.asks)
 
 
 def approve(world: World, by: str) -> None:
@@ -268,8 +269,6 @@ def _forget_earlier_plan(world: World) -> None:
             world.place.delete(name)
     for name in LEFT_BY_PLAN:
         world.place.delete(name)
-    own = [send.name for send in world.journal.sends() if send.run == world.run.key]
-    world.place.write_json(REPLACED, own)
 
 
 def _held(world: World, desired: extract.Extract, *, first_load: bool) -> Mirror:

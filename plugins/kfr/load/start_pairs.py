@@ -10,7 +10,7 @@ import numpy as np
 from kfr.load.journal import StartChange
 from kfr.load.staging import Place
 from kfr.load.world import World
-from kfr.relationships.customers import among, union
+from kfr.relationships.customers import among, distinct, union
 from kfr.relationships.packing import UNKNOWN_DAY, Ints, ids_of, lookup, starts_of
 
 KEPT = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
@@ -70,6 +70,14 @@ def forget_other_starts(world: World, filed: Ints) -> None:
     before = untaken(world)[:, 0]
     now = lookup(filed, ids_of(before))
     forget(world.state, UNTAKEN, np.sort(ids_of(before[(now >= 0) & (now != before)])))
+
+
+def leave_open(world: World, filed: Ints) -> None:
+    """What an earlier plan of this run filed and nobody settled stays open, unless it is `filed` (packed) anew."""
+    entries = world.journal.start_changes(world.run.key)
+    left = np.isin(entries[:, 2], (StartChange.SENT, StartChange.UNTAKEN))
+    left &= ~among(ids_of(entries[:, 0]), distinct(ids_of(filed)))
+    add(world.state, OPEN, entries[left, :2])
 
 
 def forget_old(state: Place, day: int) -> None:

@@ -12,6 +12,7 @@ from itertools import chain
 import numpy as np
 
 from kfr.load import lease, mirror, planning, refusals, rejects
+from kfr.load.evidence import replaced
 from kfr.load.ingestion import Seen, absent, accepted, candidates, give_up_at, record_proof
 from kfr.load.journal import OF_A_ROW, Outcome, Schedule, Send, schedule
 from kfr.load.removal_queue import RemovalQueue
@@ -244,7 +245,9 @@ def _require_asked_twice(world: World, label: str, rows: Ints, pieces: Sequence[
     if not unclear:
         return
     codes = ", ".join(sorted({str(send.code) for sends in unclear.values() for send in sends}))
-    others = [s for s in world.journal.sends() if s.run == world.run.key and s.label != label]
+    before_plan = set(replaced(world))  # what was taken then says nothing of the interface by now
+    own = [s for s in world.journal.sends() if s.run == world.run.key and s.name not in before_plan]
+    others = [send for send in own if send.label != label]
     error: FileRefused | TurnedDown
     if pieces or any(s.outcome is Outcome.ACCEPTED for s in others):
         for send in chain.from_iterable(unclear.values()) if pieces else _refusals(world, rows):

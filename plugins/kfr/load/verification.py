@@ -124,6 +124,7 @@ def _file(world: World, label: str, removed: Ints, back: Returns) -> Stratum:
         )
         world.say(f"File {label}: {found}; counting all {len(rows):,}.")
         lease.check(world)
+        _begin_count(world, label, rows)
         _keep_out_of_the_mirror(world, label, rows)  # should this run end before its count does
         wrong = _count_fully(world, label, rows)
         lease.check(world)  # a count takes hours: another run may have written meanwhile
@@ -237,16 +238,23 @@ def _added(world: World, label: str) -> Ints:
     return mirror.take(rows, np.concatenate([ids_of(refused), ids_of(changed)]))
 
 
+def _begin_count(world: World, label: str, rows: Ints) -> None:
+    """From now on a miss is known."""
+    if not world.place.exists(f"counted/{label}"):
+        world.place.write_array(f"counted/{label}", np.array([_seal(world, rows), 0], np.int64))
+
+
+def _seal(world: World, rows: Ints) -> int:
+    return int(world.staging.fingerprint(rows.tobytes())[:15], 16)
+
+
 def _count_fully(world: World, label: str, rows: Ints) -> Ints:
     """Look every row of a file up; the wrong ones. After a crash it goes on, if the rows are the same."""
-    name, seal = f"counted/{label}", int(world.staging.fingerprint(rows.tobytes())[:15], 16)
+    name, seal = f"counted/{label}", _seal(world, rows)
     done, wrong = 0, NOTHING
-    if world.place.exists(name):
-        stored = world.place.read_array(name)
-        if stored[0] == seal:
-            done, wrong = int(stored[1]), stored[2:]
-    else:  # from now on a miss is known
-        world.place.write_array(name, np.array([seal, 0], np.int64))
+    stored = world.place.read_array(name)
+    if stored[0] == seal:
+        done, wrong = int(stored[1]), stored[2:]
     while done < len(rows):
         part = rows[done : done + COUNTED_AT_ONCE]
         wrong = np.concatenate(

@@ -28,6 +28,7 @@ from kfr.register.limits import NOTICE_ROWS_PER_DAY
 
 def announce_volume(world: World) -> list[str]:
     """Send the notice for each day of the forecast that needs one, once; return those of which it left now."""
+    planning.require_approved(world)
     forecast, today = planning.read(world).forecast, oslo_today(world.clock).isoformat()
     days = [day for day in forecast.notice_days if day >= today and not has_left(world, _delivery(day))]
     for day in days:

@@ -17,6 +17,7 @@ def changed(customer: int, state: StartChange = StartChange.KEPT, *, filed: date
 
 
 def test_closed_sends_of_other_runs_are_archived_and_this_run_s_own_stay(began):
+    began.world.place.write_json("plan.json", {})
     sent(began, [5], proven_at=1.0, run="another-run")
     sent(began, [6], proven_at=1.0, run=began.run.key)
     sent(began, [7], witnesses=(Witness(customer_id=7),), run="another-run")  # open

@@ -104,6 +104,7 @@ def test_of_one_run_only_the_last_version_stays(began):
 
 
 def test_look_ups_move_the_mirror_and_what_proved_the_absent_proves_nothing_any_more(began):
+    began.world.place.write_json("plan.json", {})  # of which the send is
     sent(began, [5, 6], proven_at=1.0, run=began.run.key)
     began.institution.clock.advance(3600)
     held = mirror.record(began.world)
