@@ -83,9 +83,10 @@ def whole_load(stand: Stand) -> list[str]:
         lease.acquire(world, finished=lambda _: False, heartbeat_seconds=1, first_load=True)
     operator(load.KfrExtractOperator).execute(stand.context())
     operator(load.KfrPlanOperator, first_load=True).execute(stand.context())
-    operator(load.KfrAnnounceOperator).execute(stand.context())
     with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
         planning.approve(world, by="kari")
+    operator(load.KfrAnnounceOperator).execute(stand.context())
+    with world_of(stand.context(), sql_folder=SQL_FOLDER, say=lambda _: None) as world:
         upload.upload(world, "0001")
         cases.disagrees(world, 1, 5)
         cases.notice_sent(world, ["2026-11-23"])
