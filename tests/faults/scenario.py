@@ -150,6 +150,7 @@ class _Scenario:
         if red and rng.random() < OLD_CLEARED:
             self.say(" and a run that others have overtaken is cleared")
             red[0].clear()
+            red[0].is_over = lambda _: True  # it may have begun beside another
             self._until_green(red[0], quiet=True)
         self._stop_faults()
         self._next_day()
