@@ -100,7 +100,7 @@ def _can_witness(institution: Institution, customer: int, before: float) -> bool
     periods = register.periods(customer, before)
     if periods and periods[-1].last is None:
         return False
-    removals = [e for e in simulator.log if e.kind == "remove_one" and e.customer_id == customer]
+    removals = [e for e in simulator.log if e.operation == "remove_one" and e.customer_id == customer]
     return all(oslo_date(e.at).toordinal() < register.today(before - LAG_SECONDS) - 1 for e in removals)
 
 

@@ -40,7 +40,7 @@ def returned(institution: Institution, play: Play) -> set[int]:
     }
     # A DELETE of midnight is one of yesterday to the register and of today to whoever got its answer.
     since = institution.clock.now() - timedelta(days=2)
-    returned &= {e.customer_id for e in simulator.log if e.kind == "remove_one" and e.at > since}
+    returned &= {e.customer_id for e in simulator.log if e.operation == "remove_one" and e.at > since}
     if simulator.switches.re_registration == "no_effect_that_day":
         return returned
     return returned & _in_lost_or_late_files(institution).keys()

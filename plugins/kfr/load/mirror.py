@@ -271,15 +271,16 @@ def is_readable(world: World) -> bool:
 def read_or_restart(world: World) -> Mirror:
     """The mirror, or a new one in place of one that is lost or damaged; versions go on after the highest.
 
-    It has only those whose removal waits or was begun: they may be there, and nothing else may know them. Its own
-    version was never written, so that the next move writes one even if nobody is in the register.
+    It has only those whose removal waits, was begun or taken back: they may be there, and nothing else may know them.
+    Its own version was never written, so that the next move writes one even if nobody is in the register.
     """
     try:
         return read(world)
     except (StateMissing, StateDamaged):
         world.say("The mirror is lost or damaged: it is made anew from what the register answers.")
     versions = [int(found[1]) for n in world.state.names("mirrors") if (found := re.search(r"/(\d{8})\.", n))]
-    waiting = RemovalQueue.read(world.state).of(Removal.DUE, Removal.INTENDED, Removal.HELD)
+    queue = RemovalQueue.read(world.state)
+    waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD, Removal.RETURNED)
     return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=waiting << DAY_BITS)
 
 
@@ -338,7 +339,8 @@ def _close_other_runs(world: World, held: Mirror, queue: RemovalQueue) -> None:
             journal.drop_start_changes(other)
     start_pairs.forget(world.state, start_pairs.UNTAKEN, union(*known))
     start_pairs.settle(world.state, held.proven)
-    gone = queue.gone_before(run)
+    # Their removal may be this run's own, and its single addition would bring them back with the next merge.
+    gone = without(queue.gone_before(run), distinct(ids_of(journal.singles(run)[:, 0])))
     for send in journal.sends() if gone.size else []:
         gone = without(
             gone, distinct(ids_of(journal.rows(send)))

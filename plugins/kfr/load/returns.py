@@ -28,8 +28,9 @@ def note(world: World, added: Ints) -> None:
         return
     customers = ids_of(added)
     queue = RemovalQueue.read(world.state)
-    # Of an intended one it is not known whether it was carried out.
-    known = union(queue.of(Removal.REMOVED, Removal.GONE, Removal.INTENDED), queue.returned())
+    # Of an intended one it is not known whether it was carried out; of one that is held, who has done it.
+    states = (Removal.REMOVED, Removal.GONE, Removal.INTENDED, Removal.HELD)
+    known = union(queue.of(*states), queue.returned())
     waiting = common(known, customers)
     days = np.array([queue.entries[customer].day for customer in waiting.tolist()], np.int64)
     removed = union(pack(waiting, days), world.journal.removals_of(customers))
