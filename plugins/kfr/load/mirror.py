@@ -233,6 +233,8 @@ def welcome_back(world: World, customers: Ints) -> None:
     returning = without(common(queue.of(*Removal), customers), queue.of(Removal.RETURNED))
     if returning.size:
         void(world, returning)
+        told = without(common(queue.gone(), returning), queue.untold(world.told))
+        _archive_removals(world, queue, told)  # which the queue forgets
         queue.come_back(returning.tolist(), world.day, world.told)
         queue.write()
 

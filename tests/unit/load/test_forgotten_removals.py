@@ -7,9 +7,10 @@ import pytest
 from kfr.load import lease, mirror, removal, verification
 from kfr.register.errors import KfrError
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
+from tests.faults.fuse import Crash
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches
-from tests.unit.load.one_load import OneLoad
+from tests.unit.load.one_load import OneLoad, die_removing
 
 
 def a_load(folder, **switches: object) -> tuple[OneLoad, int]:
@@ -101,3 +102,52 @@ def test_who_comes_back_after_another_system_removed_them_is_looked_up_on_the_da
     assert (
         date_of(int(starts_of(proven[ids_of(proven) == customer])[0])) == start == load.registered[customer]
     )
+
+
+@pytest.mark.parametrize("is_refused", [True, False], ids=["refused", "vanished"])
+def test_who_may_have_been_removed_and_is_nobody_s_customer_any_more_is_not_repaired(folder, is_refused):
+    load, _ = a_load(folder, removal="erases")
+    load.pass_days(1)
+    load = load.next()
+    (customer,) = load.join()
+    load.add()
+    load.end([customer])
+    die_removing(load)
+    if is_refused:
+        wrong = Agreement(text_of(customer), load.today, load.today - timedelta(days=3))
+        load.institution.warehouse.agreements_held.append(wrong)
+    else:
+        load.forget([customer])
+    load.pass_days(2)
+    load.acquire()
+    assert load.finish().misses == 0
+    assert customer not in load.registered
+
+
+def test_the_queue_is_told_of_a_removal_though_a_plan_that_nobody_carried_out_had_them_back(
+    folder, monkeypatch
+):
+    def dies(*_: object) -> None:
+        raise Crash
+
+    load, customer = a_load(folder)
+    load.pass_days(1)
+    load = load.next()
+    load.end([customer])
+    queue = load.institution.warehouse.queue
+    queue[text_of(customer)] = None
+    load.add()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(load.world.warehouse), "record_removals", dies)
+        with pytest.raises(Crash):
+            removal.remove_ended(load.world)
+    lease.release(load.world)
+    load.pass_days(1)
+    again = Agreement(text_of(customer), load.today - timedelta(days=1))
+    load.institution.warehouse.agreements_held.append(again)
+    load = load.next()
+    load.plan(first_load=False)
+    lease.release(load.world)
+    load.institution.warehouse.agreements_held.remove(again)
+    next_day(load)
+    assert queue[text_of(customer)] == "removed"
