@@ -79,7 +79,7 @@ class Play:
         said = self.errors[self._cleared :]
         if from_extract or any("lear extract_relationships" in e or "rejected" in e for e in said):
             self.states = {"check_readiness": "success"}
-        if any("lear remove_ended" in error for error in self.errors[self._cleared :]):
+        if any("lear remove_ended" in error for error in said):
             self.states.pop("remove_ended", None)
         left = any(mail.subject.startswith("D-4") for mail in self.institution.simulator.mails)
         if self.asks_for_mail and left:

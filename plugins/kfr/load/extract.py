@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from kfr.clock import oslo_today
 from kfr.load import lease, mirror, refusals, rejects, start_pairs, watermark
+from kfr.load.evidence import PLAN
 from kfr.load.rejects import Row
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.warehouse import Snapshot
@@ -82,7 +83,7 @@ class Extract:
 
 def extract_relationships(world: World) -> Extract:
     """Read whom the run is about and say what was found; clearing this renews the day."""
-    world.place.delete("plan.json")  # one from before is not of this extract, and no report may mix the two
+    world.place.delete(PLAN)  # one from before is not of this extract, and no report may mix the two
     days = interval(world) if world.run.scope == "interval" else None
     more = _left_open(world) if days and world.run.interval is None else NOTHING
     result = extract(world, as_of=world.run.as_of, days=days, more=more)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kfr.clock import OSLO
 from kfr.load import arrivals, extract, lease, mirror, planning, verification
+from kfr.load.evidence import PLAN
 from kfr.load.journal import Send, Single
 from kfr.load.papers import CONFIRMATION, Language, Mail, environment_name, spaced, write_mail
 from kfr.load.planning import Plan
@@ -90,7 +91,7 @@ def build(world: World, outcome: Outcome = "not proven") -> dict[str, Any]:
     if place.exists("extract.json"):
         found = extract.read(world)
         report |= {"as_of": found.as_of.isoformat(), "rows": found.counts, "rejected": found.rejected}
-    if place.exists("plan.json"):
+    if place.exists(PLAN):
         plan = planning.read(world)
         report |= {"plan": asdict(plan), "files": _files(world, plan), "approved": _approved(world)}
         singles = world.journal.singles(world.run.key)

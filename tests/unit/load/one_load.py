@@ -266,6 +266,13 @@ def die_removing(load: OneLoad, *, sent: bool = True) -> None:
         removal.remove_ended(load.world)
 
 
+def die_before_telling(load: OneLoad) -> None:
+    """The worker dies when all are removed, and the institution's queue is not told."""
+    untold = mock.patch.object(type(load.world.warehouse), "record_removals", side_effect=Crash)
+    with untold, pytest.raises(Crash):
+        removal.remove_ended(load.world)
+
+
 def packed(customers: Sequence[int], start: date) -> Ints:
     """Packed relationships of some customers with one start, sorted."""
     return np.sort(pack(np.array(customers, np.int64), np.full(len(customers), day_number(start))))

@@ -7,10 +7,9 @@ import pytest
 from kfr.load import lease, mirror, removal, verification
 from kfr.register.errors import KfrError
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
-from tests.faults.fuse import Crash
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches
-from tests.unit.load.one_load import OneLoad, die_removing
+from tests.unit.load.one_load import OneLoad, die_before_telling, die_removing
 
 
 def a_load(folder, **switches: object) -> tuple[OneLoad, int]:
@@ -124,12 +123,7 @@ def test_who_may_have_been_removed_and_is_nobody_s_customer_any_more_is_not_repa
     assert customer not in load.registered
 
 
-def test_the_queue_is_told_of_a_removal_though_a_plan_that_nobody_carried_out_had_them_back(
-    folder, monkeypatch
-):
-    def dies(*_: object) -> None:
-        raise Crash
-
+def test_the_queue_is_told_of_a_removal_though_a_plan_that_nobody_carried_out_had_them_back(folder):
     load, customer = a_load(folder)
     load.pass_days(1)
     load = load.next()
@@ -137,10 +131,7 @@ def test_the_queue_is_told_of_a_removal_though_a_plan_that_nobody_carried_out_ha
     queue = load.institution.warehouse.queue
     queue[text_of(customer)] = None
     load.add()
-    with monkeypatch.context() as patch:
-        patch.setattr(type(load.world.warehouse), "record_removals", dies)
-        with pytest.raises(Crash):
-            removal.remove_ended(load.world)
+    die_before_telling(load)
     lease.release(load.world)
     load.pass_days(1)
     again = Agreement(text_of(customer), load.today - timedelta(days=1))

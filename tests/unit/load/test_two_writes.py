@@ -11,7 +11,7 @@ from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import OneLoad, die_removing
+from tests.unit.load.one_load import OneLoad, die_before_telling, die_removing
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_start_that_was_lost_once_and_again_after_another_one_is_not_kept(load
 
 @pytest.mark.parametrize("looked_up", [True, False])
 def test_the_queue_is_told_of_a_removal_by_whoever_comes_first_though_the_worker_died_before_it_was_told(
-    load, looked_up, monkeypatch
+    load, looked_up
 ):
     """Also where nobody but the delivery log has the removal by then."""
     customer = load.proven[3]
@@ -150,10 +150,7 @@ def test_the_queue_is_told_of_a_removal_by_whoever_comes_first_though_the_worker
         load.pass_days(2)
         load = load.reconcile()
     else:
-        with monkeypatch.context() as patch:
-            patch.setattr(type(load.world.warehouse), "record_removals", dies)
-            with pytest.raises(Crash):
-                removal.remove_ended(load.world)
+        die_before_telling(load)
         lease.release(load.world)
         load.pass_days(1)
         load = load.next(as_of=load.today - timedelta(days=1))
