@@ -10,7 +10,7 @@ from datetime import date, datetime
 import numpy as np
 
 from kfr.clock import OSLO, oslo_today
-from kfr.load import extract, lease, mirror, strata
+from kfr.load import extract, lease, mirror, start_pairs, starts, strata
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -101,7 +101,8 @@ def take_over(world: World, held: Mirror) -> Mirror:
     customers, rows = world.place.read_array(f"{NAME}.customers"), world.place.read_array(f"{NAME}.rows")
     desired = extract.read(world).active
     rows = np.union1d(rows[rows >= 0], _found_after_all(world, held, customers[rows < 0], desired))
-    present, absent = rows, without(customers, ids_of(rows))
+    present = _with_starts_seen_twice(world, held, rows)
+    absent = without(customers, ids_of(rows))
     wanted = lookup(desired, ids_of(present))
     missing = lookup(desired, absent) >= 0
     dated = (wanted >= 0) & (starts_of(wanted) != UNKNOWN_DAY)
@@ -122,6 +123,18 @@ def take_over(world: World, held: Mirror) -> Mirror:
     after = mirror.correct(world, held, present=present, absent=absent, sent_again=absent[missing])
     world.place.delete(f"{NAME}.json")
     return after
+
+
+def _with_starts_seen_twice(world: World, held: Mirror, rows: Ints) -> Ints:
+    """`rows` without the starts that a look-up of the day before would contradict, had it not been behind.
+
+    Those of who came back, or was sent with another start of late: what is proven for good by "not found" is asked
+    about once more, when no answer can be from before.
+    """
+    new = without(rows, held.proven)
+    doubted = union(common(new, start_pairs.came_back(world)), new[starts.other_starts_coming(world, new)])
+    undated = union(*strata.begun_earlier(world, doubted[starts_of(doubted) != UNKNOWN_DAY]))
+    return mirror.put(rows, ids_of(undated) << DAY_BITS)
 
 
 def _found_after_all(world: World, held: Mirror, absent: Ints, desired: Ints) -> Ints:

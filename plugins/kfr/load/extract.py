@@ -28,13 +28,14 @@ from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
 from kfr.relationships.columns import take
-from kfr.relationships.customers import NOTHING, among, distinct, union, without
+from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
 from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
 QUESTION = 500  # customers in one question to the warehouse
+TAINTED = "tainted"  # in the state folder: customers of ours who may have ended, but for a refused row
 LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
 _LABELS = [reason.label for reason in Reason]  # by number
 CHECKED_CUSTOMERS = 200  # whose agreements are asked a second time, to see that the interval gave all of them
@@ -89,6 +90,8 @@ def extract_relationships(world: World) -> Extract:
     result = extract(world, as_of=world.run.as_of, days=days, more=more)
     if days:
         _require_whole_customers(world, result)
+    if not world.run.dry_run:
+        _remember_tainted(world, result)
     world.say(sentence(result))
     return result
 
@@ -119,11 +122,27 @@ def interval(world: World) -> tuple[date, date] | None:
 
 
 def _left_open(world: World) -> Ints:
-    """Customers who were sent and not proven, or refused, or whose start or removal is open: no day tells of them."""
+    """Customers who were sent and not proven, or whose row, start or removal is open: no day tells of them."""
     refused = distinct(ids_of(refusals.read(world.state)[:, 0]))
     possible = ids_of(mirror.read(world).possible) if mirror.is_readable(world) else NOTHING
     begun = RemovalQueue.read(world.state).of(Removal.INTENDED, Removal.HELD)
-    return union(possible, refused, start_pairs.unsettled(world), begun)
+    return union(possible, refused, start_pairs.unsettled(world), begun, _tainted(world))
+
+
+def _remember_tainted(world: World, found: Extract) -> None:
+    """Keep whose end is open for a refused row: if it is deleted, nothing of theirs changes in any interval."""
+    open_ = without(found.tainted, ids_of(found.active))
+    if mirror.is_readable(world):
+        held = mirror.read(world)
+        open_ = common(open_, union(ids_of(held.proven), ids_of(held.possible)))
+    before = _tainted(world)
+    after = union(without(before, found.customers), open_) if found.days else open_
+    if not np.array_equal(after, before):
+        world.state.write_array(TAINTED, after)
+
+
+def _tainted(world: World) -> Ints:
+    return world.state.read_array(TAINTED) if world.state.exists(TAINTED) else NOTHING
 
 
 def extract(

@@ -273,7 +273,8 @@ def is_readable(world: World) -> bool:
 def read_or_restart(world: World) -> Mirror:
     """The mirror, or a new one in place of one that is lost or damaged; versions go on after the highest.
 
-    It has only those whose removal waits, was begun or taken back: they may be there, and nothing else may know them.
+    It has only those whose removal waits, was begun or taken back, and who was registered singly of late: they may be
+    there, and one look-up, which may be behind, is no reason to forget them.
     Its own version was never written, so that the next move writes one even if nobody is in the register.
     """
     try:
@@ -283,7 +284,10 @@ def read_or_restart(world: World) -> Mirror:
     versions = [int(found[1]) for n in world.state.names("mirrors") if (found := re.search(r"/(\d{8})\.", n))]
     queue = RemovalQueue.read(world.state)
     waiting = queue.of(Removal.DUE, Removal.INTENDED, Removal.HELD, Removal.RETURNED)
-    return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=waiting << DAY_BITS)
+    singles = union(*(world.journal.singles(run)[:, 0] for run in world.journal.runs_with("singles")))
+    singles = singles[np.unique(ids_of(singles), return_index=True)[1]]
+    possible = put(take(singles, queue.gone()), waiting << DAY_BITS)
+    return Mirror(version=max(versions, default=0) + 1, proven=NOTHING, possible=possible)
 
 
 def put(population: Ints, rows: Ints) -> Ints:
@@ -327,7 +331,7 @@ def _close_other_runs(world: World, held: Mirror, queue: RemovalQueue) -> None:
     files_of = {
         send.run for send in [*journal.sends(), *(s for s, _ in journal.archived_doubtful(world.now))]
     }
-    known = []
+    known, corrected = [], []
     for other in journal.runs_with("starts"):
         if other == run:
             continue
@@ -338,15 +342,15 @@ def _close_other_runs(world: World, held: Mirror, queue: RemovalQueue) -> None:
             start_pairs.add(world.state, start_pairs.UNTAKEN, entries[states == StartChange.UNTAKEN, :2])
             start_pairs.add(world.state, start_pairs.OPEN, entries[states == StartChange.SENT, :2])
             known.append(ids_of(entries[np.isin(states, (StartChange.KEPT, StartChange.CORRECTED)), 0]))
+            corrected.append(ids_of(entries[states == StartChange.CORRECTED, 0]))
             journal.drop_start_changes(other)
     start_pairs.forget(world.state, start_pairs.UNTAKEN, union(*known))
+    start_pairs.forget(world.state, start_pairs.KEPT, union(*corrected))
     start_pairs.settle(world.state, held.proven)
     # Their removal may be this run's own, and its single addition would bring them back with the next merge.
     gone = without(queue.gone_before(run), distinct(ids_of(journal.singles(run)[:, 0])))
-    for send in journal.sends() if gone.size else []:
-        gone = without(
-            gone, distinct(ids_of(journal.rows(send)))
-        )  # else its next merge would bring them back
+    for send in journal.sends() if gone.size else []:  # whose next merge would bring them back, too
+        gone = without(gone, distinct(ids_of(journal.rows(send))))
     if gone.size:
         _archive_removals(world, queue, gone)
         queue.forget(gone.tolist())
@@ -384,9 +388,7 @@ def _move(world: World, before: Mirror, proven: Ints, possible: Ints) -> Mirror:
         "fingerprint": world.staging.fingerprint(proven.tobytes()),
     }
     world.state.write_json("mirror", facts)
-    world.state.write_json(
-        "mirrored", True
-    )  # from now on a missing pointer is a loss; not before there was one
+    world.state.write_json("mirrored", True)  # from now on a missing pointer is a loss
     superseded = before.version if pointer.get("run") == world.run.key else 0
     for name in world.state.names("mirrors"):
         version = int(name.removeprefix("mirrors/")[:8])

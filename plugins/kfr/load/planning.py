@@ -93,7 +93,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
     diff = difference(desired.active, ours)
     unproven = common(ids_of(held.possible), ids_of(desired.ended))  # sent, and ended
     leaving = union(ids_of(diff.remove), unproven)
-    starts, kept = _without_kept_starts(world, diff.start_changed, ours)
+    starts, kept = start_pairs.without_kept(world, diff.start_changed, ours)
     held_back, again = refusals.split(world, diff.add)
     add = mirror.take(diff.add, ids_of(held_back))
     singly = NOTHING if first_load else _singly(world, mirror.take(add, ids_of(again)))
@@ -318,17 +318,6 @@ def _doubtful(world: World, held: Mirror, desired: extract.Extract) -> Ints:
 def _of(population: Ints, customers: Ints) -> Ints:
     rows = lookup(population, customers)
     return rows[rows >= 0]
-
-
-def _without_kept_starts(world: World, changed: Ints, ours: Ints) -> tuple[Ints, int]:
-    """The starts to file again, and how many were filed before without effect: a date is never fixed twice."""
-    kept = start_pairs.kept(world)
-    if not kept.size or not changed.size:
-        return changed, 0
-    known = set(map(tuple, kept.tolist()))
-    pairs = zip(changed.tolist(), lookup(ours, ids_of(changed)).tolist(), strict=True)
-    again = np.array([pair in known for pair in pairs])
-    return changed[~again], int(again.sum())
 
 
 def _singly(world: World, adds: Ints) -> Ints:

@@ -32,9 +32,9 @@ def compare(world: World, *, full: bool, seconds: float) -> bool:
         lease.check(world)
     found = extract.read(world)
     about = _about(world, found)
-    if _progress(world).get("over") == about:
-        return True
     lost = not mirror.is_readable(world)
+    if _progress(world).get("over") == about and (comparison.is_staged(world) or not lost):
+        return True
     if lost or world.run.dry_run:
         held = mirror.read_or_restart(world)
     else:

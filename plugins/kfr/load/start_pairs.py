@@ -11,7 +11,7 @@ from kfr.load.journal import StartChange
 from kfr.load.staging import Place
 from kfr.load.world import World
 from kfr.relationships.customers import among, distinct, union
-from kfr.relationships.packing import UNKNOWN_DAY, Ints, ids_of, lookup, starts_of
+from kfr.relationships.packing import DAY_BITS, UNKNOWN_DAY, Ints, ids_of, lookup, starts_of
 
 KEPT = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 UNTAKEN = "starts_untaken"  # the same of what was filed once, and was not taken so far
@@ -22,6 +22,23 @@ BACK = "starts_back"  # who came back: the start we filed, and the customer with
 def kept(world: World) -> Ints:
     """Starts that the register did not take: int64 of shape (n, 2), as filed and as kept, packed."""
     return _pairs(world.state, KEPT)
+
+
+def without_kept(world: World, changed: Ints, ours: Ints) -> tuple[Ints, int]:
+    """The starts to file again, and how many were filed before without effect: a date is never fixed twice.
+
+    :param changed: packed and sorted, as the warehouse has them.
+    :param ours: the mirror's relationships. One that knows no start, as a mirror that was made anew, says nothing
+        against the one that was kept, unless another was filed since.
+    """
+    pairs = kept(world)
+    if not pairs.size or not changed.size:
+        return changed, 0
+    settled = pairs[~among(ids_of(pairs[:, 0]), unsettled(world)), 0].tolist()
+    known = {*map(tuple, pairs.tolist()), *((row, row >> DAY_BITS << DAY_BITS) for row in settled)}
+    held = lookup(ours, ids_of(changed)).tolist()
+    again = np.array([pair in known for pair in zip(changed.tolist(), held, strict=True)])
+    return changed[~again], int(again.sum())
 
 
 def untaken(world: World) -> Ints:

@@ -42,7 +42,7 @@ def verify(world: World, removed: Ints) -> Stratum:
     stays = np.array([row for row in kept if row not in set(absent)], np.int64)
     not_taken = np.where(again, StartChange.KEPT, StartChange.UNTAKEN)
     entries[:, 2] = np.where(np.isin(entries[:, 0], stays), not_taken, StartChange.CORRECTED)
-    may_change = _other_starts_coming(world, entries[:, 0])
+    may_change = other_starts_coming(world, entries[:, 0])
     entries[np.isin(entries[:, 0], absent) | may_change, 2] = StartChange.SENT
     world.journal.put_start_changes(world.run.key, entries)
     if absent:  # who was proven to be there is not: the next load adds them
@@ -59,7 +59,7 @@ def verify(world: World, removed: Ints) -> Stratum:
     )
 
 
-def _other_starts_coming(world: World, filed: Ints) -> Flags:
+def other_starts_coming(world: World, filed: Ints) -> Flags:
     """Of which rows another start left of late: no look-up settles them.
 
     It may come yet, by a file that is late or by a second copy; and a look-up may be behind, from before it came.

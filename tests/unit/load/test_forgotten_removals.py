@@ -4,11 +4,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from kfr.load import lease, mirror, removal, verification
+from kfr.load import comparison, extract, lease, mirror, removal, verification, watermark
 from kfr.register.errors import KfrError
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
-from tests.simulator import Switches
+from tests.simulator import FaultKind, Switches
 from tests.unit.load.one_load import OneLoad, die_before_telling, die_removing
 
 
@@ -142,3 +142,74 @@ def test_the_queue_is_told_of_a_removal_though_a_plan_that_nobody_carried_out_ha
     load.institution.warehouse.agreements_held.remove(again)
     next_day(load)
     assert queue[text_of(customer)] == "removed"
+
+
+def lose_the_mirror(load: OneLoad) -> None:
+    for name in ("mirror", *load.world.state.names("mirrors")):
+        load.world.state.delete(name)
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "removed since"])
+def test_who_was_registered_singly_just_before_the_mirror_was_lost_is_not_forgotten_by_one_look_up(
+    folder, is_gone, monkeypatch
+):
+    load, _ = a_load(folder)
+    load.pass_days(1)
+    (customer,) = load.join(days_ago=0)
+    load = load.next()
+    load.run_through()
+    if is_gone:
+        load.end([customer])
+        load.acquire()
+        removal.remove_ended(load.world)
+        lease.release(load.world)
+    load.institution.clock.advance(60)
+    lose_the_mirror(load)
+    if not is_gone:
+        load.end([customer])
+    see = comparison._see
+
+    def behind(world, who, *asked, **more):
+        if who == customer:
+            load.fault(FaultKind.LOOK_UP_LAGS, "look_up", seconds=300.0)
+        return see(world, who, *asked, **more)
+
+    monkeypatch.setattr(comparison, "_see", behind)
+    load = load.reconcile()
+    assert customer not in load.registered
+    assert sum(call.customer_id == customer for call in load.calls("remove_one")) == 1
+
+
+def test_who_ended_while_a_row_was_refused_is_removed_when_that_row_is_deleted(folder):
+    """No interval has a change of theirs by then: neither their end nor a row that is not there."""
+    load, customer = a_load(folder)
+    load.pass_days(1)
+    load.end([customer])
+    wrong = Agreement(text_of(customer), load.today, load.today - timedelta(days=3))
+    load.institution.warehouse.agreements_held.append(wrong)
+    load = next_day(load)
+    for _ in range(4):
+        watermark.follow(load.world, extract.read(load.world))
+        load.pass_days(5)
+        load = load.next(scope="interval")
+        load.run_through()
+        assert customer in load.registered
+    load.institution.warehouse.agreements_held.remove(wrong)
+    load = next_day(load)
+    assert customer not in load.registered
+    load = next_day(load)
+    assert customer not in extract.read(load.world).customers
+
+
+@pytest.mark.parametrize("refused", ["active too", "never a customer"])
+def test_of_a_refused_row_nobody_else_is_remembered(folder, refused):
+    load, customer = a_load(folder)
+    load.pass_days(1)
+    if refused == "never a customer":
+        (customer,) = load.join()
+        load.institution.warehouse.agreements_held.pop()
+    wrong = Agreement(text_of(customer), load.today, load.today - timedelta(days=3))
+    load.institution.warehouse.agreements_held.append(wrong)
+    load = next_day(load)
+    assert extract.read(load.world).tainted.size == 1
+    assert not load.world.state.exists(extract.TAINTED)

@@ -165,6 +165,25 @@ def test_the_queue_of_removals_tells_of_customers_whom_nothing_else_knows(loaded
     assert (vanished in loaded.proven, vanished in loaded.possible) == (days_ago != 0, days_ago == 0)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_mirror_lost_after_the_comparison_was_over_is_made_anew_by_the_same_run(loaded, dry_run):
+    if dry_run:
+        loaded = loaded.with_run(run_id="dry", dry_run=True)
+    extract.extract_relationships(loaded.world)
+    known = loaded.proven
+    assert compare(loaded.world, full=False, seconds=LONG)
+    loaded.world.state.delete("mirror")
+    assert compare(loaded.world, full=False, seconds=LONG)
+    if dry_run:
+        assert comparison.is_staged(loaded.world)
+        assert not loaded.world.state.exists("mirror")
+        asked = len(loaded.calls("look_up"))
+        assert compare(loaded.world, full=False, seconds=LONG)
+        assert len(loaded.calls("look_up")) == asked
+    else:
+        assert loaded.proven == known
+
+
 def test_a_dry_run_says_what_differs_and_leaves_the_mirror(loaded):
     lose(loaded, *loaded.proven[:60])
     dry = loaded.with_run(run_id="dry", dry_run=True)

@@ -69,3 +69,28 @@ def test_what_a_run_that_is_over_knew_of_starts_outlives_its_entries(began):
     assert filed not in ids_of(pairs(*held(began, UNTAKEN)).ravel()).tolist()
     assert held(began, OPEN) == []  # the one that was to be filed was in no file
     assert began.world.journal.runs_with("starts") == []
+
+
+def test_a_start_that_was_kept_is_not_filed_again_where_the_mirror_knows_none(began):
+    """As after it was lost and made anew; unless another start was filed since, and is open."""
+    kept, other, open_, before = 5, 6, 7, 8
+    start_pairs.add(began.world.state, KEPT, pairs(pair(kept), pair(open_), pair(before)))
+    start_pairs.add(began.world.state, OPEN, pairs(pair(open_, date(2019, 1, 1), before=None)))
+    changed = np.concatenate(
+        [packed([kept], START), packed([other], START), packed([open_], START), packed([before], START)]
+    )
+    ours = np.array([c << DAY_BITS for c in (kept, other, open_)] + [pair(before)[1]])
+    filed, again = start_pairs.without_kept(began.world, changed, ours)
+    assert (ids_of(filed).tolist(), again) == ([other, open_], 2)
+    filed, again = start_pairs.without_kept(began.world, packed([kept], date(2019, 1, 1)), ours)
+    assert (ids_of(filed).tolist(), again) == ([kept], 0)
+
+
+def test_that_a_start_was_kept_says_nothing_once_another_was_taken(began):
+    taken, kept = 4, 5
+    sent(began, [taken, kept], proven_at=1.0)
+    start_pairs.add(began.world.state, KEPT, pairs(pair(taken), pair(kept)))
+    other = pair(taken, date(2019, 1, 1), START)
+    began.world.journal.put_start_changes("over", pairs([*other, StartChange.CORRECTED]))
+    mirror.record(began.world)
+    assert held(began, KEPT) == [pair(kept)]
