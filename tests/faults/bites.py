@@ -32,6 +32,7 @@ from kfr.load import (
     removal,
     report,
     staging,
+    start_pairs,
     starts,
     strata,
     upload,
@@ -47,9 +48,9 @@ from kfr.relationships import batch_file
 from kfr.relationships.customers import NOTHING, union, without
 from kfr.relationships.packing import day_number, ids_of
 from tests.faults import draws, play
-from tests.faults.campaign import play_one
 from tests.faults.fuse import Trap
 from tests.faults.play import Play
+from tests.faults.scenario import play_seed
 from tests.faults.warehouse import Agreement
 from tests.simulator import Fault, FaultKind
 
@@ -150,7 +151,7 @@ def _lost_is_empty(world):
         return mirror.EMPTY
 
 
-def _mail_again(world, what, mail, *, ask):
+def _mail_again(world, what, mail, *, ask, lease=None):
     name = f"deliveries/{what}"
     message_id = make_msgid(domain="kfr.invalid")
     world.mailer.send(to=world.mail_to, subject=mail.subject, text=mail.text, message_id=message_id)
@@ -273,7 +274,7 @@ BUGS: dict[str, Callable[[], Any]] = {
     "a start whose file was lost counts as kept": lambda: _put((starts, "StartChange", _KeptAtOnce)),
     "a look-up counts on the day of a removal": lambda: _put((RemovalQueue, "untold", lambda *_: NOTHING)),
     "nobody reads the queue of removals": lambda: _put((last_word, "asked_for", lambda _: (NOTHING, []))),
-    "a start that moved is not filed": lambda: _put((planning, "_without_kept_starts", _none_moved)),
+    "a start that moved is not filed": lambda: _put((start_pairs, "without_kept", _none_moved)),
     "who goes singly goes by file, too": lambda: _put((arrivals, "_unanswered", lambda _, planned: planned)),
     "D-4 says more than is there": lambda: _put((report, "spaced", lambda figure: f"{figure + 1}")),
     "no notice before many rows leave": lambda: _put((volume, "deliver", lambda *_, **__: "")),
@@ -353,8 +354,8 @@ def seeds_until_found(bug: str, most: int = MOST_SEEDS, first: int = 1) -> tuple
     for number, seed in enumerate(range(first, first + most), 1):
         with WORSE_REGISTER.get(bug, nullcontext)():
             with BUGS[bug]():
-                problems = play_one(seed)["problems"]
-            if problems and not (bug in WORSE_REGISTER and play_one(seed)["problems"]):
+                problems = play_seed(seed).problems  # that it cannot be played is no find
+            if problems and not (bug in WORSE_REGISTER and play_seed(seed).problems):
                 return number, problems[0]
     return None
 

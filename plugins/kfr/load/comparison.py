@@ -10,7 +10,7 @@ from datetime import date, datetime
 import numpy as np
 
 from kfr.clock import OSLO, oslo_today
-from kfr.load import extract, lease, mirror, start_pairs, starts, strata
+from kfr.load import extract, lease, mirror, returns, start_pairs, starts, strata
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.mirror import Mirror
 from kfr.load.removal_queue import Removal, RemovalQueue
@@ -120,6 +120,9 @@ def take_over(world: World, held: Mirror) -> Mirror:
         proven, possible = mirror.corrected(held, present=present, absent=absent)
         return Mirror(version=held.version, proven=proven, possible=possible)
     lease.check(world)  # looking up takes its time, and another run may have removed customers meanwhile
+    extract.keep_asking(world, ids_of(present[(wanted < 0) | (wanted != present) & dated]))
+    held_back = common(RemovalQueue.read(world.state).of(Removal.HELD), absent)
+    returns.note_gone(world, union(held_back, without(common(absent, ids_of(held.proven)), ids_of(desired))))
     after = mirror.correct(world, held, present=present, absent=absent, sent_again=absent[missing])
     world.place.delete(f"{NAME}.json")
     return after
@@ -132,7 +135,7 @@ def _with_starts_seen_twice(world: World, held: Mirror, rows: Ints) -> Ints:
     about once more, when no answer can be from before.
     """
     new = without(rows, held.proven)
-    doubted = union(common(new, start_pairs.came_back(world)), new[starts.other_starts_coming(world, new)])
+    doubted = union(start_pairs.came_back(world, new), new[starts.other_starts_coming(world, new)])
     undated = union(*strata.begun_earlier(world, doubted[starts_of(doubted) != UNKNOWN_DAY]))
     return mirror.put(rows, ids_of(undated) << DAY_BITS)
 

@@ -28,14 +28,14 @@ from kfr.load.world import World
 from kfr.register.errors import ConfigurationError, Retriable
 from kfr.relationships import agreements as a
 from kfr.relationships.columns import take
-from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
+from kfr.relationships.customers import NOTHING, among, distinct, union, without
 from kfr.relationships.identifiers import BLOCK_ROWS, Bytes, Reason, classify, worlds
 from kfr.relationships.identifiers import World as Population
-from kfr.relationships.packing import Ints, day_number, ids_of, lookup, text_of
+from kfr.relationships.packing import UNKNOWN_DAY, Ints, day_number, ids_of, lookup, starts_of, text_of
 
 PARTS = ("active", "ended", "waiting", "tainted")
 QUESTION = 500  # customers in one question to the warehouse
-TAINTED = "tainted"  # in the state folder: customers of ours who may have ended, but for a refused row
+ASKED = "asked_again"  # in the state folder: customers of ours whom every load of an interval reads, see keep_asking
 LATE_FACTS = timedelta(days=7)  # how far before the watermark an interval reaches back
 _LABELS = [reason.label for reason in Reason]  # by number
 CHECKED_CUSTOMERS = 200  # whose agreements are asked a second time, to see that the interval gave all of them
@@ -126,23 +126,39 @@ def _left_open(world: World) -> Ints:
     refused = distinct(ids_of(refusals.read(world.state)[:, 0]))
     possible = ids_of(mirror.read(world).possible) if mirror.is_readable(world) else NOTHING
     begun = RemovalQueue.read(world.state).of(Removal.INTENDED, Removal.HELD)
-    return union(possible, refused, start_pairs.unsettled(world), begun, _tainted(world))
+    return union(possible, refused, start_pairs.unsettled(world), begun, _asked(world))
+
+
+def keep_asking(world: World, customers: Ints) -> None:
+    """Let every load of an interval read `customers` (sorted) until the mirror has them as the warehouse does."""
+    before = _asked(world)
+    if without(customers, before).size:
+        world.state.write_array(ASKED, union(before, customers))
 
 
 def _remember_tainted(world: World, found: Extract) -> None:
-    """Keep whose end is open for a refused row: if it is deleted, nothing of theirs changes in any interval."""
-    open_ = without(found.tainted, ids_of(found.active))
+    """Keep asking for whose end is open for a refused row: that it was deleted is no change in any interval.
+
+    Until they are gone from the mirror, or customers with the start that it has: a run may die before its removals.
+    """
+    before = _asked(world)
+    open_ = union(before, found.tainted)
+    if not open_.size:
+        return
     if mirror.is_readable(world):
-        held = mirror.read(world)
-        open_ = common(open_, union(ids_of(held.proven), ids_of(held.possible)))
-    before = _tainted(world)
-    after = union(without(before, found.customers), open_) if found.days else open_
-    if not np.array_equal(after, before):
-        world.state.write_array(TAINTED, after)
+        held, rows = mirror.read(world), lookup(found.active, open_)
+        ours = (lookup(held.proven, open_) >= 0) | (lookup(held.possible, open_) >= 0)
+        known = among(rows, union(held.proven, start_pairs.kept(world)[:, 0]))
+        known |= (rows >= 0) & (starts_of(rows) == UNKNOWN_DAY)
+        open_ = open_[ours & ~known]
+    if found.as_of < oslo_today(world.clock):
+        open_ = union(open_, before)  # of a past day: it does not tell who is one today
+    if not np.array_equal(open_, before):
+        world.state.write_array(ASKED, open_)
 
 
-def _tainted(world: World) -> Ints:
-    return world.state.read_array(TAINTED) if world.state.exists(TAINTED) else NOTHING
+def _asked(world: World) -> Ints:
+    return world.state.read_array(ASKED) if world.state.exists(ASKED) else NOTHING
 
 
 def extract(

@@ -16,7 +16,7 @@ from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.relationships.customers import among, common, union
-from kfr.relationships.packing import Ints, ids_of, lookup, pack
+from kfr.relationships.packing import DAY_BITS, Ints, ids_of, lookup, pack
 
 NAME = "starts of who came back"
 DAYS_A_YEAR = 366
@@ -42,6 +42,14 @@ def note(world: World, added: Ints) -> None:
     start_pairs.add(world.state, start_pairs.BACK, np.column_stack([rows, removed]))
     # As long as the delivery log has their removal, and no longer.
     start_pairs.forget_old(world.state, world.day - DAYS_A_YEAR * world.run.retention.reports_years)
+
+
+def note_gone(world: World, customers: Ints) -> None:
+    """Remember that `customers` (sorted) are gone, by whomever: if they return, no removal of ours will tell."""
+    begun = RemovalQueue.read(world.state).entries
+    days = [begun[c].day if c in begun else 0 for c in customers.tolist()]  # 0: not asked for yet
+    removed = pack(customers, np.array([day or world.day for day in days], np.int64))
+    start_pairs.add(world.state, start_pairs.BACK, np.column_stack([customers << DAY_BITS, removed]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

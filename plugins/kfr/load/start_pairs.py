@@ -46,10 +46,10 @@ def untaken(world: World) -> Ints:
     return _pairs(world.state, UNTAKEN)
 
 
-def came_back(world: World) -> Ints:
-    """With which relationships customers came back after a day at least as none, packed and sorted."""
-    pairs = back(world)
-    return np.sort(pairs[starts_of(pairs[:, 0]) - 1 > starts_of(pairs[:, 1]), 0])
+def came_back(world: World, rows: Ints) -> Ints:
+    """Those of `rows` (packed, sorted) with which customers came back after a day at least as none."""
+    removed = lookup(np.sort(back(world)[:, 1]), ids_of(rows))
+    return rows[(removed >= 0) & (starts_of(rows) - 1 > starts_of(removed))]
 
 
 def back(world: World) -> Ints:

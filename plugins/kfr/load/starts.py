@@ -17,14 +17,18 @@ from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
 from kfr.load.world import World
 from kfr.relationships.columns import Flags
-from kfr.relationships.customers import NOTHING, among, distinct
+from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
 from kfr.relationships.packing import DAY_MASK, UNKNOWN_DAY, Ints, date_of, ids_of
 
 NAME = "changed starts"
 
 
-def verify(world: World, removed: Ints) -> Stratum:
-    """Look a sample of the changed starts up; all of them, if one was not taken."""
+def verify(world: World, removed: Ints, earlier: Ints = NOTHING) -> Stratum:
+    """Look a sample of the changed starts up; all of them, if one was not taken.
+
+    :param earlier: relationships, packed and sorted, that this proof has just seen to begin earlier: one answer that
+        says otherwise may be behind.
+    """
     entries = world.journal.start_changes(world.run.key)
     looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, but=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
@@ -37,6 +41,8 @@ def verify(world: World, removed: Ints) -> Stratum:
     if kept and len(looked_up) < len(entries):
         looked_up = np.sort(entries[:, 0])
         kept = [row for row in looked_up.tolist() if not _is_taken(world, row, before[row])]
+    doubted = without(common(earlier, looked_up), distinct(np.array(kept, np.int64)))
+    kept += union(*strata.begun_earlier(world, doubted)).tolist()
     absent = strata.patiently(world, kept, lambda row: not strata.is_present(world, row))
     lease.check(world)  # looking up takes its time: another run may have written meanwhile
     stays = np.array([row for row in kept if row not in set(absent)], np.int64)

@@ -13,7 +13,7 @@ from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.removal_queue import RemovalQueue
 from kfr.load.sampling import draw
 from kfr.load.world import LOOK_UPS_LAG_SECONDS, World
-from kfr.relationships.customers import NOTHING, among, common, distinct, union, without
+from kfr.relationships.customers import NOTHING, among, distinct, union, without
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, ids_of
 
 CONFIDENCE = 0.95
@@ -97,7 +97,7 @@ def check_unverified(world: World) -> None:
         gone = union(queue.gone(), queue.untold(world.told))
         known = np.concatenate([gone, missing_by_now, *map(ids_of, changed)])
         rows = np.sort(journal.rows(send))
-        back = mirror.take(common(start_pairs.came_back(world), rows), known)
+        back = mirror.take(start_pairs.came_back(world, rows), known)
         looked_up = union(sample(world, rows, send.label, but=known), back).tolist()
         wrong = patiently(world, looked_up, lambda row: not is_right(world, row))
         lease.check(world)  # looking up takes its time: another run may have changed what is there

@@ -73,7 +73,8 @@ def verify(world: World) -> Proof:
     removed = union(queue.gone(), queue.untold(world.told), queue.open())
     came_back, back = returns.verify(world, mirror.take(_returning(world, labels), removed))
     shown = [_file(world, label, removed, back) for label in labels]
-    shown += [_singles(world, removed, back), came_back, starts.verify(world, removed), _removals(world)]
+    shown += [_singles(world, removed, back), came_back, starts.verify(world, removed, back.earlier)]
+    shown.append(_removals(world))
     lease.check(world)
     strata.record_verified(world, _files(world, labels))
     proof = Proof(
@@ -105,12 +106,9 @@ def from_json(value: dict[str, Any]) -> Proof:
 
 def _returning(world: World, labels: list[str]) -> Ints:
     """With which relationships, that this run has sent, somebody came back; packed and sorted."""
-    back = start_pairs.came_back(world)
-    if not back.size:
-        return back
     files = (world.place.read_array(f"files/{label}") for label in labels)
     sent = [*files, world.journal.singles(world.run.key)[:, 0]]
-    return union(*(common(np.sort(rows), back) for rows in sent))
+    return union(*(start_pairs.came_back(world, np.sort(rows)) for rows in sent))
 
 
 def _file(world: World, label: str, removed: Ints, back: Returns) -> Stratum:

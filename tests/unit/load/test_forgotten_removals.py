@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from kfr.load import comparison, extract, lease, mirror, removal, verification, watermark
+from kfr.load import comparison, lease, mirror, removal, verification
 from kfr.register.errors import KfrError
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
@@ -178,38 +178,3 @@ def test_who_was_registered_singly_just_before_the_mirror_was_lost_is_not_forgot
     load = load.reconcile()
     assert customer not in load.registered
     assert sum(call.customer_id == customer for call in load.calls("remove_one")) == 1
-
-
-def test_who_ended_while_a_row_was_refused_is_removed_when_that_row_is_deleted(folder):
-    """No interval has a change of theirs by then: neither their end nor a row that is not there."""
-    load, customer = a_load(folder)
-    load.pass_days(1)
-    load.end([customer])
-    wrong = Agreement(text_of(customer), load.today, load.today - timedelta(days=3))
-    load.institution.warehouse.agreements_held.append(wrong)
-    load = next_day(load)
-    for _ in range(4):
-        watermark.follow(load.world, extract.read(load.world))
-        load.pass_days(5)
-        load = load.next(scope="interval")
-        load.run_through()
-        assert customer in load.registered
-    load.institution.warehouse.agreements_held.remove(wrong)
-    load = next_day(load)
-    assert customer not in load.registered
-    load = next_day(load)
-    assert customer not in extract.read(load.world).customers
-
-
-@pytest.mark.parametrize("refused", ["active too", "never a customer"])
-def test_of_a_refused_row_nobody_else_is_remembered(folder, refused):
-    load, customer = a_load(folder)
-    load.pass_days(1)
-    if refused == "never a customer":
-        (customer,) = load.join()
-        load.institution.warehouse.agreements_held.pop()
-    wrong = Agreement(text_of(customer), load.today, load.today - timedelta(days=3))
-    load.institution.warehouse.agreements_held.append(wrong)
-    load = next_day(load)
-    assert extract.read(load.world).tainted.size == 1
-    assert not load.world.state.exists(extract.TAINTED)

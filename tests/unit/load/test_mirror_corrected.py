@@ -139,7 +139,7 @@ def test_who_came_back_is_remembered_as_long_as_the_removal(began):
     pairs = np.column_stack([packed([5, 6, 7], START), removed_on])
     began.world.state.write_array(start_pairs.BACK, pairs)
     start_pairs.forget_old(began.world.state, 100)
-    assert start_pairs.came_back(began.world).tolist() == packed([6, 7], START).tolist()
+    assert start_pairs.came_back(began.world, pairs[:, 0]).tolist() == packed([6, 7], START).tolist()
     assert began.world.state.read_array(start_pairs.BACK).tolist() == pairs[1:].tolist()
 
 

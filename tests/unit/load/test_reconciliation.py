@@ -1,13 +1,15 @@
 import pytest
 
-from kfr.load import comparison, extract, lease, mirror, reconciliation
+from kfr.load import comparison, extract, lease, mirror, planning, reconciliation, removal
 from kfr.load.ingestion import LookUpsUnreliable
 from kfr.load.lease import LeaseLost
 from kfr.load.reconciliation import compare
 from kfr.load.removal_queue import Entry, Removal, RemovalQueue
 from kfr.relationships.packing import text_of
-from tests.simulator import FaultKind
-from tests.unit.load.one_load import OneLoad
+from tests.faults.fuse import Crash
+from tests.faults.institution import Institution
+from tests.simulator import FaultKind, Switches
+from tests.unit.load.one_load import OneLoad, states
 
 LONG = 600.0
 
@@ -182,6 +184,43 @@ def test_a_mirror_lost_after_the_comparison_was_over_is_made_anew_by_the_same_ru
         assert len(loaded.calls("look_up")) == asked
     else:
         assert loaded.proven == known
+
+
+def test_who_was_removed_today_is_not_looked_up_when_the_mirror_is_lost_after_it(folder):
+    """Who was to be looked up had been settled before: the register may say yes for the rest of the day."""
+    load = OneLoad(Institution(folder, switches=Switches(removal="ends_today_inclusive")))
+    gone = load.join(20)[5]
+    load.first()
+    load.pass_days(1)
+    load.end([gone])
+    loaded = reconciling(load)
+    assert compare(loaded.world, full=True, seconds=LONG)
+    planning.plan(loaded.world, first_load=False)
+    planning.approve(loaded.world, "somebody")
+    loaded.close_additions()
+    assert removal.remove_ended(loaded.world).removed == 1
+    loaded.world.state.delete("mirror")
+    assert compare(loaded.world, full=True, seconds=LONG)
+    assert gone not in loaded.proven
+    assert states(loaded)[gone] == Removal.REMOVED
+
+
+def test_look_ups_that_a_plan_had_staged_do_not_keep_a_lost_mirror_from_being_made_anew(loaded, monkeypatch):
+    mirror.doubt(loaded.world, mirror.read(loaded.world).proven[:3])
+    extract.extract_relationships(loaded.world)
+    assert compare(loaded.world, full=False, seconds=LONG)
+    with monkeypatch.context() as patched:
+        patched.setattr(comparison, "take_over", die)
+        with pytest.raises(Crash):
+            planning.plan(loaded.world, first_load=False)
+    assert comparison.is_staged(loaded.world)
+    loaded.world.state.delete("mirror")
+    assert compare(loaded.world, full=False, seconds=LONG)
+    assert mirror.is_readable(loaded.world)
+
+
+def die(*_: object) -> None:
+    raise Crash
 
 
 def test_a_dry_run_says_what_differs_and_leaves_the_mirror(loaded):
