@@ -382,11 +382,9 @@ class Journal:
     def rows_sent_on(self, day: date) -> int:
         """Rows that left on an Oslo day, over files, singles and re-sends, as the notice counts them."""
         under_way = sum(s.rows for s in self.sends() if s.loads and s.day == day)
-        past = sum(
-            int(self._state.read_json(name)["rows"])
-            for name in self._state.names("history")
-            if name.startswith(f"history/{day.isoformat()}-")
-        )
+        names = (n for n in self._state.names("history") if n.startswith(f"history/{day.isoformat()}-"))
+        archived = (self._state.read_json(name) for name in names)
+        past = sum(int(s["rows"]) for s in archived if s.get("outcome") != Outcome.REFUSED)
         today = day_number(day)  # a single addition carries no date: it starts on the day on which it left
         singles = sum(
             int((starts_of(self.singles(run)[:, 0]) == today).sum()) for run in self.runs_with("singles")

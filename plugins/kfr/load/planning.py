@@ -17,7 +17,7 @@ from kfr.load.sampling import draw
 from kfr.load.world import World
 from kfr.register.errors import Fatal
 from kfr.relationships.batch_file import FRAME_BYTES, cut, render
-from kfr.relationships.customers import NOTHING, common, union
+from kfr.relationships.customers import NOTHING, common, union, without
 from kfr.relationships.guards import Finding, Severity, judge
 from kfr.relationships.identifiers import World as Population
 from kfr.relationships.packing import Ints, day_number, ids_of, lookup, starts_of
@@ -92,16 +92,24 @@ def plan(world: World, *, first_load: bool) -> Plan:
     ours = held.proven if desired.days is None else _of(held.proven, desired.customers)
     diff = difference(desired.active, ours)
     unproven = common(ids_of(held.possible), ids_of(desired.ended))  # sent, and ended
-    leaving = union(ids_of(diff.remove), unproven)
+    # Whose removal waits, too: of whom the institution's queue asks for, an interval need not say anything.
+    waiting = common(
+        RemovalQueue.read(world.state).of(Removal.DUE), union(*map(ids_of, (held.proven, held.possible)))
+    )
+    leaving = union(ids_of(diff.remove), unproven, without(waiting, ids_of(desired.active)))
     starts, kept = start_pairs.without_kept(world, diff.start_changed, ours)
-    held_back, again = refusals.split(world, diff.add)
-    add = mirror.take(diff.add, ids_of(held_back))
+    refused = [refusals.split(world, rows) for rows in (diff.add, starts)]
+    held_back, again = (union(*rows) for rows in zip(*refused, strict=True))
+    add, starts = (mirror.take(rows, ids_of(held_back)) for rows in (diff.add, starts))
     singly = NOTHING if first_load else _singly(world, mirror.take(add, ids_of(again)))
     by_file = mirror.take(add, np.concatenate([ids_of(singly), ids_of(again)]))
     world.place.write_array("singly", singly)
     world.place.write_array("removals", leaving)
-    files = cut(np.concatenate([starts, by_file]) if starts.size else by_file, world.run.max_batch_bytes)
-    files += cut(again, world.run.max_batch_bytes)  # by themselves: who is refused again spoils no other file
+    anew = mirror.take(starts, ids_of(again))
+    files = cut(np.concatenate([anew, by_file]) if anew.size else by_file, world.run.max_batch_bytes)
+    # By themselves: who is refused again spoils no other file. And so few in each that none is given up for it.
+    for first in range(0, len(again), refusals.MOST_IN_A_FILE):
+        files += cut(again[first : first + refusals.MOST_IN_A_FILE], world.run.max_batch_bytes)
     labels = [f"{number:04d}" for number in range(1, len(files) + 1)]
     staged = _stage(world, labels, files)
     compared = comparison.read(world)

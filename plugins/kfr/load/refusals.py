@@ -18,6 +18,7 @@ NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number 
 BY_FILE = "refused_by"  # folder: the same of each file since, as two end at once; day 0 for what was taken
 RETRY_DAYS = 7
 LONG_AGO = 1  # a day number
+MOST_IN_A_FILE = 100  # beyond that it is not single rows that are wrong, and the file is given up
 
 
 def read(state: Place) -> Ints:

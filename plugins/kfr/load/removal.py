@@ -202,7 +202,7 @@ def _require_few(world: World, due: Ints, ours: int) -> None:
         raise last_word.ExtractUnfit(
             f"{since:,} removals are due that the plan did not have, where {limits.removals:,} or "
             f"{limits.removal_share:.0%} is the limit. They are kept. Look at the source; if it is right, clear "
-            "plan_changes with what follows: a person is asked then."
+            "extract_relationships with what follows: a person is asked then."
         )
 
 
@@ -249,7 +249,7 @@ def _remove(
                 if missing := _remove_one(world, entry, one, one in prior, one in proven):
                     unknown.append(missing)
                 else:
-                    done += 1
+                    done += entry.state is Removal.REMOVED  # else it takes the number for wrong
                 left.pop(0)
         finally:
             for customer in left[1:]:  # not called yet: an intention would excuse a 404

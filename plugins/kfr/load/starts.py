@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from kfr.load import lease, mirror, start_pairs, strata
+from kfr.load import lease, mirror, refusals, start_pairs, strata
 from kfr.load.ingestion import LookUpsUnreliable, finds_known
 from kfr.load.journal import StartChange
 from kfr.load.strata import Stratum
@@ -30,6 +30,10 @@ def verify(world: World, removed: Ints, earlier: Ints = NOTHING) -> Stratum:
         says otherwise may be behind.
     """
     entries = world.journal.start_changes(world.run.key)
+    refused = distinct(refusals.read(world.state)[:, 0])
+    entries = entries[
+        ~among(entries[:, 0], refused)
+    ]  # not filed after all: that shows nothing of what is kept
     looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, but=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
     filed_before = dict(start_pairs.untaken(world).tolist())

@@ -31,7 +31,7 @@ from kfr.relationships.customers import NOTHING, common, distinct, union, withou
 from kfr.relationships.packing import DAY_BITS, DAY_MASK, Ints, date_of, text_of
 
 SEND_TIMEOUT_SECONDS = 600  # the longest that a POST of a file can take before our own time-outs end it
-MAX_REFUSED_ROWS = 100  # of one file; beyond that it is not single rows that are wrong
+MAX_REFUSED_ROWS = refusals.MOST_IN_A_FILE
 TOO_LARGE = 413
 ASKED_AGAIN_AFTER_SECONDS = 600.0  # an answer that comes and goes should have gone by then
 LOOKED_INTO = "looked-into"  # folder: of each file, the rows that were refused without any being named

@@ -233,9 +233,7 @@ def test_an_extract_that_is_smaller_by_just_the_limit_is_fit(loaded):
 def test_more_removals_than_the_limit_are_kept_for_a_person(loaded):
     asks = loaded.with_run(approval="auto", limits=Limits(removal_share=0.05, removals=500))
     loaded.end(customers_of(loaded)[:2])
-    remedy = (
-        r"Look at the source; if it is right, clear plan_changes with what follows: a person is asked then\."
-    )
+    remedy = r"Look at the source; if it is right, clear extract_relationships with what follows: a person is asked then\."
     with pytest.raises(ExtractUnfit, match=rf"They are kept\. {remedy}"):
         remove_ended(asks.world)
     assert removed(loaded) == []
