@@ -30,6 +30,8 @@ def announce_volume(world: World) -> list[str]:
     """Send the notice for each day of the forecast that needs one, once; return those of which it left now."""
     planning.require_approved(world)
     forecast, today = planning.read(world).forecast, oslo_today(world.clock).isoformat()
+    if min(forecast.rows_by_day, default=today) < today:  # approved on a later day than it was made for
+        forecast = _foresee_anew(world)
     days = [day for day in forecast.notice_days if day >= today and not has_left(world, _delivery(day))]
     for day in days:
         deliver(world, _delivery(day), notice(world, forecast, day), ask=False)
@@ -45,10 +47,14 @@ def announce_before(world: World, rows: int) -> None:
     day, sent = today.isoformat(), world.journal.rows_sent_on(today)
     if sent + rows <= NOTICE_ROWS_PER_DAY or has_left(world, _delivery(day)):
         return
+    deliver(world, _delivery(day), notice(world, _foresee_anew(world, rows), day), ask=False)
+
+
+def _foresee_anew(world: World, *rows: int) -> Forecast:
+    """The forecast from now on, of the plan's files that were not begun; of `rows` if there is none."""
     begun = {send.label for send in world.journal.sends() if send.run == world.run.key}
     labels = [label for label in planning.read(world).labels if label not in begun]
-    left = [len(world.place.read_array(f"files/{label}")) for label in labels]
-    deliver(world, _delivery(day), notice(world, foresee(world, left or [rows], 0), day), ask=False)
+    return foresee(world, [len(world.place.read_array(f"files/{label}")) for label in labels] or [*rows], 0)
 
 
 def preview_volume(world: World) -> list[str]:

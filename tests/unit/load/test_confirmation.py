@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from kfr.load import arrivals, lease, upload, verification
+from kfr.load import arrivals, forecast, lease, upload, verification, volume
 from kfr.load.confirmation import send_confirmation
 from kfr.load.deliveries import DeliveryUnknown, deliver
 from kfr.load.report import Mail
@@ -11,7 +11,7 @@ from kfr.load.world import MailNotSent
 from kfr.register.errors import Fatal, OutcomeUnknown
 from kfr.relationships.packing import text_of
 from tests.simulator import FaultKind
-from tests.unit.load.one_load import OneLoad, verify
+from tests.unit.load.one_load import TEN_ROWS, OneLoad, verify
 
 MAIL = Mail(subject="A subject", text="Some figures")
 
@@ -222,6 +222,22 @@ def test_a_plan_that_is_carried_out_on_another_day_than_forecast_tells_bits_firs
     assert "100 001" in mail.text
     announce_before(load.world, 3)
     assert len(mails(load)) == 1
+
+
+def test_of_a_plan_that_was_approved_on_a_later_day_bits_is_told_once_before_two_files_leave_together(
+    load, monkeypatch
+):
+    for module in (volume, forecast):
+        monkeypatch.setattr(module, "NOTICE_ROWS_PER_DAY", 8)
+    load.join(20)
+    load = load.with_run(max_batch_bytes=TEN_ROWS)
+    load.plan()
+    load.pass_days(1)
+    assert announce_volume(load.world) == [load.today.isoformat()]
+    for label in ("0001", "0002"):
+        load.send(label)
+    (mail,) = load.institution.simulator.mails
+    assert f"Kundeforhold som sendes {load.today:%d.%m.%Y}: 20" in mail.text
 
 
 def test_nobody_is_told_of_a_day_that_stays_below_the_limit(load):
