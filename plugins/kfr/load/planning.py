@@ -164,6 +164,7 @@ def plan(world: World, *, first_load: bool) -> Plan:
         raise GuardStopped(f"{'; '.join(f'{f.code}: {f.message}' for f in stops)} Nothing was sent.")
     if not world.run.dry_run:
         lease.check(world)
+        refusals.forget(world, desired, held.proven)
         returns.note(world, add)
         mirror.welcome_back(world, ids_of(add))
         if add.size or starts.size:

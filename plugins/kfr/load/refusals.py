@@ -6,13 +6,19 @@ are tried again once a week, in a file of their own; at once when the warehouse 
 the next load when a person says so (`python -m kfr rejects --retry`).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from kfr.clock import oslo_today
 from kfr.load.journal import Journal, Outcome
 from kfr.load.staging import Place
 from kfr.load.world import World
 from kfr.relationships.customers import among, common, distinct, without
-from kfr.relationships.packing import Ints
+from kfr.relationships.packing import Ints, ids_of
+
+if TYPE_CHECKING:
+    from kfr.load.extract import Extract
 
 NAME = "refused"  # int64 of shape (n, 2): packed relationship, Oslo day number on which it was last refused
 BY_FILE = "refused_by"  # folder: the same of each file since, as two end at once; day 0 for what was taken
@@ -55,6 +61,20 @@ def split(world: World, adds: Ints) -> tuple[Ints, Ints]:
     known = known[among(known[:, 0], adds)]
     late = known[:, 1] > world.day - RETRY_DAYS
     return np.sort(known[late, 0]), np.sort(known[~late, 0])
+
+
+def forget(world: World, found: "Extract", proven: Ints) -> None:
+    """Keep those no longer who have ended or have another start by now, nor who are proven to be there.
+
+    Not before a week is over: a file with them that got no answer may still be known.
+    """
+    known = _merged(world.state)
+    over = ~among(known[:, 0], found.active) | among(known[:, 0], proven)
+    over &= known[:, 1] <= world.day - RETRY_DAYS
+    if found.days is not None:
+        over &= among(ids_of(known[:, 0]), found.customers)
+    if over.any() and found.as_of == oslo_today(world.clock):
+        world.state.write_array(NAME, known[~over])
 
 
 def retry(state: Place) -> int:

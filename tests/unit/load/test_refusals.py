@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kfr.load import lease, refusals, watermark
+from kfr.load import extract, lease, refusals, watermark
 from kfr.load.journal import Outcome
 from kfr.load.planning import Plan
 from kfr.load.upload import FileRefused
@@ -139,3 +139,36 @@ def test_what_a_person_has_sent_again_is_not_refused_by_one_answer_that_names_no
             again.send(plan.labels[0])
     assert again.send(plan.labels[0]).refused == 0
     assert refused in again.registered
+
+
+@pytest.mark.parametrize("scope", ["everyone", "interval"])
+@pytest.mark.parametrize(
+    "since", ["ended", "another start", "vanished", "registered elsewhere", "refused still"]
+)
+def test_who_is_refused_is_kept_no_longer_than_a_week_after_it_says_nothing_any_more(
+    load, refused, scope, since
+):
+    lease.release(load.world)
+    load.institution.simulator.refuses.clear()
+    held = load.institution.warehouse.agreements_held
+    (agreement,) = (a for a in held if int(a.customer) == refused)
+    if since == "ended":
+        load.end([refused])
+    elif since == "another start":
+        agreement.started += timedelta(days=3)
+    elif since == "vanished":
+        load.forget([refused])
+    elif since == "registered elsewhere":
+        load.world.register.register_one(refused)
+    else:
+        load.institution.simulator.refuses.add(refused)
+    watermark.follow(load.world, extract.read(load.world))
+    for day in range(1, 10):
+        load.pass_days(1)
+        load = load.next(scope=scope, interval=None)
+        load.run_through()
+        watermark.follow(load.world, extract.read(load.world))
+        if day < refusals.RETRY_DAYS:
+            assert len(refusals.read(load.world.state)) == 1
+    stays = since == "refused still" or (since == "vanished" and scope == "interval")
+    assert len(refusals.read(load.world.state)) == stays
