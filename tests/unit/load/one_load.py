@@ -18,10 +18,10 @@ from kfr.load.journal import Outcome, Send
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.world import Run, World
 from kfr.register.client import RegisterClient
-from kfr.register.errors import InvalidRequest
+from kfr.register.errors import InvalidRequest, KfrError
 from kfr.relationships.batch_file import FRAME_BYTES
 from kfr.relationships.guards import Limits
-from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, pack
+from kfr.relationships.packing import DAY_BITS, Ints, day_number, ids_of, pack, text_of
 from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
@@ -271,6 +271,25 @@ def die_before_telling(load: OneLoad) -> None:
     untold = mock.patch.object(type(load.world.warehouse), "record_removals", side_effect=Crash)
     with untold, pytest.raises(Crash):
         removal.remove_ended(load.world)
+
+
+def be_denied(load: OneLoad) -> OneLoad:
+    """A periodic load whose removal is answered 404, of a customer who was proven to be there: it ends red."""
+    load = load.next()
+    load.add()
+    with pytest.raises(KfrError, match="does not know"):
+        removal.remove_ended(load.world)
+    lease.release(load.world)
+    return load
+
+
+def end_and_ask(load: OneLoad, customer: int) -> OneLoad:
+    """A periodic load up to its removals, of a customer who has ended and whose removal the institution asks for."""
+    load = load.next()
+    load.end([customer])
+    load.institution.warehouse.queue[text_of(customer)] = None
+    load.add()
+    return load
 
 
 def packed(customers: Sequence[int], start: date) -> Ints:

@@ -5,11 +5,10 @@ from datetime import date, timedelta
 import pytest
 
 from kfr.load import comparison, lease, mirror, removal, verification
-from kfr.register.errors import KfrError
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import OneLoad, die_before_telling, die_removing
+from tests.unit.load.one_load import OneLoad, be_denied, die_before_telling, die_removing, end_and_ask
 
 
 def a_load(folder, **switches: object) -> tuple[OneLoad, int]:
@@ -84,11 +83,7 @@ def test_who_comes_back_after_another_system_removed_them_is_looked_up_on_the_da
     load.world.register.remove_one(customer)
     load.pass_days(1)
     load.end([customer])
-    load = load.next()
-    load.add()
-    with pytest.raises(KfrError, match="does not know"):
-        removal.remove_ended(load.world)
-    lease.release(load.world)
+    load = be_denied(load)
     load.pass_days(10)
     start = load.today - timedelta(days=2)
     come_back(load, customer, start)
@@ -126,11 +121,8 @@ def test_who_may_have_been_removed_and_is_nobody_s_customer_any_more_is_not_repa
 def test_the_queue_is_told_of_a_removal_though_a_plan_that_nobody_carried_out_had_them_back(folder):
     load, customer = a_load(folder)
     load.pass_days(1)
-    load = load.next()
-    load.end([customer])
+    load = end_and_ask(load, customer)
     queue = load.institution.warehouse.queue
-    queue[text_of(customer)] = None
-    load.add()
     die_before_telling(load)
     lease.release(load.world)
     load.pass_days(1)

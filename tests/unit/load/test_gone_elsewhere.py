@@ -4,12 +4,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from kfr.load import lease, mirror, removal
-from kfr.register.errors import KfrError
+from kfr.load import mirror
 from kfr.relationships.packing import date_of, ids_of, starts_of, text_of
 from tests.faults.institution import Agreement, Institution
 from tests.simulator import Switches
-from tests.unit.load.one_load import OneLoad
+from tests.unit.load.one_load import OneLoad, be_denied
 
 
 @pytest.fixture
@@ -25,17 +24,6 @@ def elsewhere(folder) -> tuple[OneLoad, int]:
     load.pass_days(1)
     load.end([customer])
     return load, customer
-
-
-def find_out(load: OneLoad) -> OneLoad:
-    """A load that does not know whom it removes: the register's 404 stops it."""
-    load = load.next()
-    load.add()
-    with pytest.raises(KfrError, match="does not know"):
-        removal.remove_ended(load.world)
-    lease.release(load.world)
-    load.pass_days(1)
-    return load
 
 
 def come_back(load: OneLoad, customer: int) -> date:
@@ -58,7 +46,8 @@ def assert_right(load: OneLoad, customer: int, start: date) -> None:
 def test_whom_a_reconciliation_lets_go_is_looked_up_on_the_day_before_if_they_come_back(elsewhere, by_delete):
     load, customer = elsewhere
     if by_delete:
-        load = find_out(load)
+        load = be_denied(load)
+        load.pass_days(1)
     load = load.reconcile()
     assert customer not in load.proven
     load.pass_days(10)
@@ -67,7 +56,7 @@ def test_whom_a_reconciliation_lets_go_is_looked_up_on_the_day_before_if_they_co
 
 def test_so_is_who_is_back_before_the_reconciliation(elsewhere):
     load, customer = elsewhere
-    load = find_out(load)
-    load.pass_days(5)
+    load = be_denied(load)
+    load.pass_days(6)
     start = come_back(load, customer)
     assert_right(load.reconcile(), customer, start)

@@ -11,7 +11,7 @@ from tests.faults.fuse import Crash
 from tests.faults.institution import Institution
 from tests.faults.warehouse import Agreement
 from tests.simulator import FaultKind, Switches
-from tests.unit.load.one_load import OneLoad, die_before_telling, die_removing
+from tests.unit.load.one_load import OneLoad, die_before_telling, die_removing, end_and_ask
 
 
 @pytest.fixture
@@ -139,11 +139,8 @@ def test_the_queue_is_told_of_a_removal_by_whoever_comes_first_though_the_worker
     """Also where nobody but the delivery log has the removal by then."""
     customer = load.proven[3]
     load.pass_days(1)
-    load = load.next()
-    load.end([customer])
+    load = end_and_ask(load, customer)
     queue = load.institution.warehouse.queue
-    queue[text_of(customer)] = None
-    load.add()
     if looked_up:
         die_removing(load)
         lease.release(load.world)
