@@ -15,8 +15,8 @@ from kfr.load import start_pairs, strata
 from kfr.load.removal_queue import Removal, RemovalQueue
 from kfr.load.strata import Stratum
 from kfr.load.world import World
-from kfr.relationships.customers import among, common, union
-from kfr.relationships.packing import DAY_BITS, Ints, ids_of, lookup, pack
+from kfr.relationships.customers import common, union
+from kfr.relationships.packing import Ints, ids_of, pack
 
 NAME = "starts of who came back"
 DAYS_A_YEAR = 366
@@ -34,12 +34,7 @@ def note(world: World, added: Ints) -> None:
     waiting = common(known, customers)
     days = np.array([queue.entries[customer].day for customer in waiting.tolist()], np.int64)
     removed = union(pack(waiting, days), world.journal.removals_of(customers))
-    noted = np.sort(start_pairs.back(world)[:, 1])
-    removed = union(removed, noted[among(ids_of(noted), customers)])
-    last = np.append(ids_of(removed)[1:] != ids_of(removed)[:-1], True)[: len(removed)]
-    removed = removed[last]
-    rows = lookup(added, ids_of(removed))
-    start_pairs.add(world.state, start_pairs.BACK, np.column_stack([rows, removed]))
+    start_pairs.note_removed(world.state, removed)
     # As long as the delivery log has their removal, and no longer.
     start_pairs.forget_old(world.state, world.day - DAYS_A_YEAR * world.run.retention.reports_years)
 
@@ -48,8 +43,8 @@ def note_gone(world: World, customers: Ints) -> None:
     """Remember that `customers` (sorted) are gone, by whomever: if they return, no removal of ours will tell."""
     begun = RemovalQueue.read(world.state).entries
     days = [begun[c].day if c in begun else 0 for c in customers.tolist()]  # 0: not asked for yet
-    removed = pack(customers, np.array([day or world.day for day in days], np.int64))
-    start_pairs.add(world.state, start_pairs.BACK, np.column_stack([customers << DAY_BITS, removed]))
+    days = [day or world.day for day in days]
+    start_pairs.note_removed(world.state, pack(customers, np.array(days, np.int64)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

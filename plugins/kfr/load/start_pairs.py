@@ -1,8 +1,8 @@
 """Starts that the register did not take: pairs of the start that was filed, and the one that it has.
 
 `starts_kept` has those that it keeps, filed twice and not taken; `starts_untaken` those filed once, so far;
-`starts_open` those of which nothing is known: nobody has looked, or no look-up could tell. `starts_back` has the day
-of a removal in its second column, see `returns`. In the state folder, int64 of shape (n, 2), packed relationships.
+`starts_open` those of which nothing is known: nobody has looked, or no look-up could tell. In the state folder, int64
+of shape (n, 2), packed relationships. And who was removed and when, as far as it tells of starts: see `returns`.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy as np
 from kfr.load.journal import StartChange
 from kfr.load.staging import Place
 from kfr.load.world import World
-from kfr.relationships.customers import among, distinct, union
+from kfr.relationships.customers import NOTHING, among, distinct, union
 from kfr.relationships.packing import DAY_BITS, UNKNOWN_DAY, Ints, ids_of, lookup, starts_of
 
 KEPT = "starts_kept"  # pairs of packed relationships: the start we filed, the one the register kept
 UNTAKEN = "starts_untaken"  # the same of what was filed once, and was not taken so far
 OPEN = "starts_open"  # the same of what was filed, and not settled by the run that did
-BACK = "starts_back"  # who came back: the start we filed, and the customer with the day of their last removal
+REMOVED = "removed_before"  # no pairs, but customers with the day of their last removal, packed and sorted
 
 
 def kept(world: World) -> Ints:
@@ -48,13 +48,16 @@ def untaken(world: World) -> Ints:
 
 def came_back(world: World, rows: Ints) -> Ints:
     """Those of `rows` (packed, sorted) with which customers came back after a day at least as none."""
-    removed = lookup(np.sort(back(world)[:, 1]), ids_of(rows))
+    removed = lookup(_removed(world.state), ids_of(rows))
     return rows[(removed >= 0) & (starts_of(rows) - 1 > starts_of(removed))]
 
 
-def back(world: World) -> Ints:
-    """Who came back: int64 of shape (n, 2), the start we filed, and the customer with the day of the last removal."""
-    return _pairs(world.state, BACK)
+def note_removed(state: Place, removed: Ints) -> None:
+    """Keep that customers were `removed` (packed with the day, in any order); of each the last day counts."""
+    if removed.size:
+        known = union(_removed(state), removed)
+        last = np.append(ids_of(known)[1:] != ids_of(known)[:-1], True)
+        state.write_array(REMOVED, known[last])
 
 
 def unsettled(world: World) -> Ints:
@@ -98,10 +101,10 @@ def leave_open(world: World, filed: Ints) -> None:
 
 
 def forget_old(state: Place, day: int) -> None:
-    """Keep who came back no longer if they were removed before a day (a number)."""
-    pairs = _pairs(state, BACK)
-    if (old := starts_of(pairs[:, 1]) < day).any():
-        state.write_array(BACK, pairs[~old])
+    """Keep those no longer who were removed before a day (a number)."""
+    removed = _removed(state)
+    if (old := starts_of(removed) < day).any():
+        state.write_array(REMOVED, removed[~old])
 
 
 def settle(state: Place, proven: Ints) -> None:
@@ -113,3 +116,7 @@ def settle(state: Place, proven: Ints) -> None:
 
 def _pairs(state: Place, name: str) -> Ints:
     return state.read_array(name) if state.exists(name) else np.empty((0, 2), np.int64)
+
+
+def _removed(state: Place) -> Ints:
+    return state.read_array(REMOVED) if state.exists(REMOVED) else NOTHING

@@ -31,9 +31,8 @@ def verify(world: World, removed: Ints, earlier: Ints = NOTHING) -> Stratum:
     """
     entries = world.journal.start_changes(world.run.key)
     refused = distinct(refusals.read(world.state)[:, 0])
-    entries = entries[
-        ~among(entries[:, 0], refused)
-    ]  # not filed after all: that shows nothing of what is kept
+    # Those were not filed after all: that shows nothing of what is kept.
+    entries = entries[~among(entries[:, 0], refused)]
     looked_up = strata.sample(world, np.sort(entries[:, 0]), NAME, but=removed)
     entries = entries[~np.isin(ids_of(entries[:, 0]), removed)]
     filed_before = dict(start_pairs.untaken(world).tolist())

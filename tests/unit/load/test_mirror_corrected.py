@@ -136,11 +136,13 @@ def test_who_is_back_and_perhaps_removed_is_possible_and_nothing_from_before_spe
 
 def test_who_came_back_is_remembered_as_long_as_the_removal(began):
     removed_on = pack(np.array([5, 6, 7]), np.array([99, 100, 101]))
-    pairs = np.column_stack([packed([5, 6, 7], START), removed_on])
-    began.world.state.write_array(start_pairs.BACK, pairs)
+    start_pairs.note_removed(began.world.state, removed_on)
     start_pairs.forget_old(began.world.state, 100)
-    assert start_pairs.came_back(began.world, pairs[:, 0]).tolist() == packed([6, 7], START).tolist()
-    assert began.world.state.read_array(start_pairs.BACK).tolist() == pairs[1:].tolist()
+    assert (
+        start_pairs.came_back(began.world, packed([5, 6, 7], START)).tolist()
+        == packed([6, 7], START).tolist()
+    )
+    assert began.world.state.read_array(start_pairs.REMOVED).tolist() == removed_on[1:].tolist()
 
 
 def test_whom_two_files_hold_with_two_starts_has_a_start_that_is_open(began):

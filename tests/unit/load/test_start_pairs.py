@@ -94,3 +94,14 @@ def test_that_a_start_was_kept_says_nothing_once_another_was_taken(began):
     began.world.journal.put_start_changes("over", pairs([*other, StartChange.CORRECTED]))
     mirror.record(began.world)
     assert held(began, KEPT) == [pair(kept)]
+
+
+def test_of_several_removals_of_a_customer_the_last_one_counts(began):
+    day = date(2026, 1, 10)
+    start_pairs.note_removed(began.world.state, packed([5, 6], day))
+    start_pairs.note_removed(began.world.state, np.concatenate([packed([6], OTHER), packed([5, 7], START)]))
+    held_now = began.world.state.read_array(start_pairs.REMOVED)
+    assert held_now.tolist() == np.concatenate([packed([5, 6], day), packed([7], START)]).tolist()
+    rows = packed([5, 6, 7, 8], date(2026, 1, 12))
+    assert start_pairs.came_back(began.world, rows).tolist() == rows[:3].tolist()
+    assert not start_pairs.came_back(began.world, packed([5, 6], date(2026, 1, 11))).size

@@ -115,11 +115,9 @@ def test_only_where_a_day_lies_between_the_removal_and_the_new_start_it_is_looke
 def test_who_came_back_is_remembered_no_longer_than_the_removal(folder):
     load, customer = gone(folder, days=3, re_registration="revives")
     others = load.proven[:2]
-    pairs = np.column_stack(
-        [packed(others, load.today), packed(others, load.today - timedelta(days=5 * 366))]
-    )
-    pairs[0, 1] -= 1  # a day more than five years
-    start_pairs.add(load.world.state, start_pairs.BACK, pairs)
+    removed_on = packed(others, load.today - timedelta(days=5 * 366))
+    removed_on[0] -= 1  # a day more than five years
+    start_pairs.note_removed(load.world.state, removed_on)
     come_back(load, customer, days_ago=0)
     next_load(load)
     sent = packed(sorted([*others, customer]), load.today)
