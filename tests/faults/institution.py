@@ -120,7 +120,7 @@ class Institution:
             seed=self.seed,
             environment=self.environment,
         )
-        self.warehouse = MemoryWarehouse(self.clock)
+        self.warehouse = MemoryWarehouse(self.clock, self.own_clock)
         self.settings = Settings.from_fields(
             host=None,
             login="client",

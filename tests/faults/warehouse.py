@@ -11,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from kfr.clock import oslo_today
+from kfr.clock import Clock, oslo_today
 from kfr.load.warehouse import WarehouseError
 from tests.simulator import VirtualClock
 
@@ -40,8 +40,10 @@ class _Planned:
 class MemoryWarehouse:
     """Agreements in a list; what happens at a moment happens when the warehouse is next asked after it."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, asked_by: Clock) -> None:
+        """`asked_by` is the clock of the institution's runs: by it they say whose relationships have ended."""
         self._clock = clock
+        self._asked_by = asked_by
         self.agreements_held: list[Agreement] = []
         self._coming: list[tuple[float, Callable[[], None]]] = []
         self.lies_about_count = 0
@@ -116,7 +118,7 @@ class MemoryWarehouse:
         self._strike("agreements_of")
         wanted = set(customer_ids)
         rows = [a for a in self.agreements_held if a.customer in wanted]
-        today = oslo_today(self._clock)
+        today = oslo_today(self._asked_by)
         self.said |= {c: (today, [replace(a) for a in rows if a.customer == c]) for c in customer_ids}
         return pa.Table.from_batches(list(MemorySnapshot(rows, None).batches()))
 
