@@ -7,7 +7,7 @@
 #   make faults [N=…] [SEED=…]           loads under random faults, each run from one seed; PROCESSES=2; VERBOSE=1
 #   make ui [PORT=8080]                  Airflow's own UI with everything in place; make ui-stop ends it, as Ctrl-C does
 #   make browser                         the tests in a real browser, all of them; KFR_SCREENSHOTS=folder keeps the pictures
-#   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (40 minutes and more)
+#   make kills [TEST_ARGS="-k …"]        loads in a real Airflow in which something dies (50 minutes)
 #   make bites                           bugs put in by hand, one after another: do the fault runs find them?
 #   make mutants                         a fault in every line of guards, proof, removal and mirror: does a test see it?
 #   make fuzz [SECONDS=…] [TARGETS=…]    what comes from outside, made as hostile as can be, a minute for each of nine targets

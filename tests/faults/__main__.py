@@ -45,9 +45,8 @@ def main() -> int:
         if fact["problems"]:
             _tell(fact, commit)
     if done:
-        print(
-            f"{len(done):,} of the seeds have been played on {commit}, {tally.broken} broken: going on with the others"
-        )
+        rest = "going on with the others" if seeds else "none is left"
+        print(f"{len(done):,} of the seeds have been played on {commit}, {tally.broken} broken: {rest}")
     spoken = began
     with file.open("a") as lines:
         if done:

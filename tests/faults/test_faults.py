@@ -41,6 +41,21 @@ def test_faults_of_many_kinds_struck_at_many_points_and_most_loads_needed_nobody
     assert tally.passing_alone >= 0.95 * tally.passing
 
 
+def test_the_report_counts_runs_in_which_a_fault_struck_apart_and_a_fault_after_the_work_as_one_kind():
+    tally, fact = Tally(), {**play_one(1), "problems": [], "passing": True, "green_alone": True}
+    tally.add({**fact, "struck": []})
+    tally.add(
+        {**fact, "struck": [["status_after_work 200", "look_up", 2], ["status_after_work 201", "look_up", 1]]}
+    )
+    tally.add({**fact, "struck": [["status 503", "look_up", 1]], "green_alone": False})
+    said = tally.report("a-commit", 1.0)
+    assert "2 kinds at 1 points" in said
+    assert (
+        "2 of 3 whose faults pass by themselves ended green without a person, 1 of the 2 in which one struck"
+        in said
+    )
+
+
 def test_a_seed_plays_the_same_run_again():
     first, again = [], []
     assert str(play_seed(7, say=first.append)) == str(play_seed(7, say=again.append))
