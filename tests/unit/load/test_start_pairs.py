@@ -47,6 +47,14 @@ def test_of_another_start_it_is_not_known_what_the_register_kept(began):
     assert held(began, KEPT) == [pair(5, date(2019, 1, 1), before=None)]
 
 
+def test_of_a_plan_that_is_made_again_those_starts_stay_open_that_nobody_settled_or_files_anew(began):
+    those = (StartChange.SENT, StartChange.UNTAKEN, StartChange.CORRECTED, StartChange.KEPT, StartChange.SENT)
+    entries = [[*pair(5 + n), int(became)] for n, became in enumerate(those)]
+    began.world.journal.put_start_changes(began.run.key, pairs(*entries))
+    start_pairs.leave_open(began.world, packed([9], START))
+    assert held(began, OPEN) == [pair(5), pair(6)]
+
+
 def test_what_is_open_is_settled_when_the_start_is_known_or_the_customer_is_not_there(began):
     start_pairs.add(began.world.state, OPEN, pairs(pair(5), pair(6), pair(7)))
     unknown = np.array([5 << DAY_BITS])
